@@ -1,0 +1,71 @@
+package crypt
+
+import (
+	"crypto/sha1"
+	"crypto/subtle"
+	"encoding/hex"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Sign returns the signature that WeChat's pushes and cards carry: SHA-1 of
+// the parts, sorted bytewise and joined without a separator, in lower-case
+// hexadecimal.
+func Sign(parts ...string) string {
+	sum := signature(parts)
+	return string(sum[:])
+}
+
+func signature(parts []string) (text [2 * sha1.Size]byte) {
+	sorted := append(make([]string, 0, 8), parts...)
+	slices.Sort(sorted)
+	size := 0
+	for _, p := range sorted {
+		size += len(p)
+	}
+	joined := make([]byte, 0, size)
+	for _, p := range sorted {
+		joined = append(joined, p...)
+	}
+	sum := sha1.Sum(joined)
+	hex.Encode(text[:], sum[:])
+	return text
+}
+
+// Verify checks the signature of a plaintext push or of WeChat's URL check:
+// Sign of token, timestamp and nonce. It returns the index of the token that
+// made it, or ErrSignature.
+func (b *Box) Verify(signature, timestamp, nonce string) (tokenIndex int, err error) {
+	return b.verify(signature, "", timestamp, nonce)
+}
+
+// VerifyMsg checks the msg_signature of a sealed push, which covers the
+// Encrypt text too. It returns the index of the token that made it, or
+// ErrSignature.
+func (b *Box) VerifyMsg(msgSignature, timestamp, nonce, encrypt string) (tokenIndex int, err error) {
+	return b.verify(msgSignature, "", timestamp, nonce, encrypt)
+}
+
+// verify signs parts with each token in the place of the first one.
+func (b *Box) verify(got string, parts ...string) (int, error) {
+	for i, token := range b.tokens {
+		parts[0] = token
+		want := signature(parts)
+		if subtle.ConstantTimeCompare([]byte(got), want[:]) == 1 {
+			return i, nil
+		}
+	}
+	return 0, ErrSignature
+}
+
+// SignJSAPI returns the signature of a page for wx.config of the JS-SDK:
+// SHA-1 over the raw values, in lower-case hexadecimal. timestamp is in
+// seconds; url is the address as the browser shows it, its fragment is cut
+// off.
+func SignJSAPI(ticket, nonce string, timestamp int64, url string) string {
+	url, _, _ = strings.Cut(url, "#")
+	sum := sha1.Sum([]byte("jsapi_ticket=" + ticket + "&noncestr=" + nonce +
+		"&timestamp=" + strconv.FormatInt(timestamp, 10) + "&url=" + url))
+	return hex.EncodeToString(sum[:])
+}
