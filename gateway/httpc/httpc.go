@@ -1,0 +1,292 @@
+// Package httpc makes the gateway's outgoing HTTP calls: requests and responses
+// are fasthttp's, the connections are its own. fasthttp's client knows neither
+// whether a connection had been used before nor whether a response byte came,
+// and it cannot give up a call; the rule below and prompt cancelling need all
+// three.
+//
+// The one-repeat rule: backends close idle connections whenever they like, and
+// a request sent at that moment is lost. A request (POST too) whose reused
+// connection ended before the first response byte is therefore sent once more
+// on a fresh connection; that is never a failure. A fresh connection that ends
+// so is a Reset, left to the caller.
+//
+// It speaks HTTP/1.1, follows no redirects, asks for no compression and knows
+// nothing of what it carries.
+package httpc
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"golang.org/x/net/http/httpproxy"
+)
+
+// Config sets up a Client. The zero value is good.
+type Config struct {
+	// Name stands before the host in errors, like "backend of shop".
+	Name string
+
+	// TLS is cloned for each host. By default servers are verified against
+	// the system's roots.
+	TLS *tls.Config
+
+	// Proxy honours HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment,
+	// read once by New. Every connection through an http proxy is a CONNECT
+	// tunnel.
+	Proxy bool
+
+	// MaxConns limits the connections to one host; a call beyond it fails at
+	// once as Connect. By default 512.
+	MaxConns int
+
+	// MaxResponse limits a response body, in bytes. By default 1 MiB.
+	MaxResponse int
+
+	// IdleReuse is how long an idle connection is used again. By default 1.5 s:
+	// servers close theirs after 2 s and more.
+	IdleReuse time.Duration
+
+	// DialTimeout covers name look-up, connecting, the proxy and TLS together.
+	// By default 3 s.
+	DialTimeout time.Duration
+}
+
+const (
+	defaultTimeout = 30 * time.Second // of a call whose context has no deadline
+	readBuffer     = 16 << 10         // also the limit of a response's headers
+	writeBuffer    = 4 << 10
+	tlsSessions    = 64 // remembered for resumption: idle connections are short-lived here
+)
+
+// Client is safe for concurrent use. It starts no goroutines; connections left
+// idle are closed by a timer.
+type Client struct {
+	cfg     Config
+	tls     *tls.Config // with a session cache; cloned for each connection
+	proxy   func(*url.URL) (*url.URL, error)
+	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
+	pool    pool
+	readers sync.Pool // *bufio.Reader
+	writers sync.Pool // *bufio.Writer
+}
+
+// New returns a client.
+func New(cfg Config) *Client {
+	proxies := &httpproxy.Config{}
+	if cfg.Proxy {
+		proxies = httpproxy.FromEnvironment()
+	}
+	return newClient(cfg, proxies)
+}
+
+func newClient(cfg Config, proxies *httpproxy.Config) *Client {
+	if cfg.MaxConns <= 0 {
+		cfg.MaxConns = fasthttp.DefaultMaxConnsPerHost
+	}
+	if cfg.MaxResponse <= 0 {
+		cfg.MaxResponse = 1 << 20
+	}
+	if cfg.IdleReuse <= 0 {
+		cfg.IdleReuse = 1500 * time.Millisecond
+	}
+	if cfg.DialTimeout <= 0 {
+		cfg.DialTimeout = 3 * time.Second
+	}
+	c := &Client{cfg: cfg, proxy: proxies.ProxyFunc(), dial: new(net.Dialer).DialContext}
+	c.tls = &tls.Config{}
+	if cfg.TLS != nil {
+		c.tls = cfg.TLS.Clone()
+	}
+	if c.tls.ClientSessionCache == nil {
+		c.tls.ClientSessionCache = tls.NewLRUClientSessionCache(tlsSessions)
+	}
+	c.pool.maxConns, c.pool.keep = cfg.MaxConns, cfg.IdleReuse
+	return c
+}
+
+// Do sends req to the host of its URI and reads the whole response into resp.
+// It gives up at ctx's deadline (30 s without one) or as soon as ctx is
+// canceled, and touches neither req nor resp after it returned. Any HTTP status
+// is a success. The error is always an *Error; resp is then empty. A request
+// whose body is a stream is never repeated.
+func (c *Client) Do(ctx context.Context, req *fasthttp.Request, resp *fasthttp.Response) error {
+	t, err := targetOf(req)
+	if err != nil {
+		return &Error{Connect, err}
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
+		defer cancel()
+	}
+	streamed := req.IsBodyStream()
+	err = c.try(ctx, t, req, resp, false)
+	if errors.Is(err, errStale) {
+		if streamed {
+			return c.fail(Reset, t, "closed the connection before it answered", errStale)
+		}
+		err = c.try(ctx, t, req, resp, true)
+	}
+	return err
+}
+
+// CloseIdle closes the connections nobody is using.
+func (c *Client) CloseIdle() { c.pool.closeIdle() }
+
+// errStale is a reused connection that ended before the first response byte.
+var errStale = errors.New("idle connection was closed")
+
+// try sends req once, on a fresh connection only if fresh.
+func (c *Client) try(ctx context.Context, t target, req *fasthttp.Request, resp *fasthttp.Response, fresh bool) error {
+	cn, err := c.pool.take(t, fresh)
+	if err != nil {
+		return c.fail(Connect, t, "cannot be reached", err)
+	}
+	if cn == nil {
+		nc, err := c.connect(ctx, t)
+		if err != nil {
+			c.pool.give(t, nil)
+			if ctx.Err() == context.Canceled {
+				return c.canceled(ctx, t)
+			}
+			return c.fail(Connect, t, "cannot be reached", err)
+		}
+		cn = &conn{Conn: nc}
+	}
+
+	healthy, err := c.exchange(ctx, cn, t, req, resp)
+	if !healthy {
+		cn.Close()
+		c.pool.give(t, nil)
+	} else {
+		c.pool.give(t, cn)
+	}
+	return err
+}
+
+// exchange sends req and reads the response; healthy says that the connection
+// may carry another request.
+func (c *Client) exchange(ctx context.Context, cn *conn, t target, req *fasthttp.Request, resp *fasthttp.Response) (healthy bool, err error) {
+	cn.begin()
+	deadline, _ := ctx.Deadline()
+	if err := cn.SetDeadline(deadline); err != nil {
+		cn.failed = err
+		return false, c.broken(ctx, cn, t, err)
+	}
+	// A deadline in the past wakes whatever waits in Read or Write.
+	stop := context.AfterFunc(ctx, func() { cn.SetDeadline(time.Unix(1, 0)) })
+	defer func() {
+		if !stop() {
+			healthy = false // its deadline is, or is about to be, in the past
+		}
+	}()
+
+	skipBody := resp.SkipBody || req.Header.IsHead()
+	resp.Reset()
+	resp.SkipBody = skipBody
+
+	bw := c.writer(cn)
+	writeErr := req.Write(bw)
+	if writeErr == nil {
+		writeErr = bw.Flush()
+	}
+	bw.Reset(nil)
+	c.writers.Put(bw)
+	if writeErr != nil && (cn.failed == nil || isTimeout(cn.failed)) {
+		return false, c.broken(ctx, cn, t, writeErr)
+	}
+
+	// Even after a failed write there may be a response: a server that refuses
+	// a body answers and closes while it is still being sent.
+	br := c.reader(cn)
+	err = resp.ReadLimitBody(br, c.cfg.MaxResponse)
+	unread := br.Buffered()
+	br.Reset(nil)
+	c.readers.Put(br)
+	if err != nil {
+		resp.Reset()
+		return false, c.broken(ctx, cn, t, err)
+	}
+	// Bytes beyond the response would be taken for the next one.
+	healthy = writeErr == nil && unread == 0 && cn.failed == nil &&
+		!req.ConnectionClose() && !resp.ConnectionClose() &&
+		resp.StatusCode() != fasthttp.StatusSwitchingProtocols
+	return healthy, nil
+}
+
+// broken says how an exchange on cn failed. fasthttp's own parse errors quote
+// what the server sent, so their text goes no further.
+func (c *Client) broken(ctx context.Context, cn *conn, t target, err error) error {
+	var small *fasthttp.ErrSmallBuffer
+	switch {
+	case ctx.Err() == context.Canceled:
+		return c.canceled(ctx, t)
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		return c.fail(TooLarge, t, "answered more than allowed", fmt.Errorf("body over %d bytes", c.cfg.MaxResponse))
+	case errors.As(err, &small):
+		return c.fail(TooLarge, t, "answered more than allowed", fmt.Errorf("headers over %d bytes", readBuffer))
+	case isTimeout(cn.failed) || ctx.Err() != nil:
+		return c.fail(Timeout, t, "did not answer in time", fmt.Errorf("%w after %d bytes of response", context.DeadlineExceeded, cn.got))
+	case cn.got == 0 && cn.failed != nil && cn.reused:
+		return errStale
+	case cn.got == 0 && cn.failed != nil:
+		return c.fail(Reset, t, "closed the connection before it answered", cn.failed)
+	case cn.got == 0 && cn.sent == 0:
+		return c.fail(Connect, t, "cannot be called", errors.New("the request cannot be written as HTTP"))
+	case cn.got == 0:
+		return c.fail(Cut, t, "was not sent the whole request", errors.New("the body ended early"))
+	case cn.failed != nil:
+		return c.fail(Cut, t, "broke off its response", fmt.Errorf("%w after %d bytes", cutCause(cn.failed), cn.got))
+	}
+	return c.fail(Cut, t, "sent something that is not an HTTP response", fmt.Errorf("%d bytes", cn.got))
+}
+
+func (c *Client) fail(k Kind, t target, what string, err error) error {
+	who := t.addr
+	if c.cfg.Name != "" {
+		who = c.cfg.Name + " at " + t.addr
+	}
+	return &Error{k, fmt.Errorf("%s %s: %w", who, what, err)}
+}
+
+func (c *Client) canceled(ctx context.Context, t target) error {
+	return c.fail(Canceled, t, "was no longer waited for", context.Cause(ctx))
+}
+
+func (c *Client) reader(cn *conn) *bufio.Reader {
+	if br, ok := c.readers.Get().(*bufio.Reader); ok {
+		br.Reset(cn)
+		return br
+	}
+	return bufio.NewReaderSize(cn, readBuffer)
+}
+
+func (c *Client) writer(cn *conn) *bufio.Writer {
+	if bw, ok := c.writers.Get().(*bufio.Writer); ok {
+		bw.Reset(cn)
+		return bw
+	}
+	return bufio.NewWriterSize(cn, writeBuffer)
+}
+
+// cutCause makes io.EOF, which callers take for a good end, an unexpected one.
+func cutCause(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}

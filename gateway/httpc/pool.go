@@ -1,0 +1,168 @@
+package httpc
+
+import (
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// conn is a connection and what its current exchange did. Only the goroutine
+// of that exchange reads and writes; SetDeadline and Close may come from
+// anywhere.
+type conn struct {
+	net.Conn
+	reused bool  // has carried a request before
+	sent   int64 // request bytes of this exchange
+	got    int64 // response bytes of this exchange
+	failed error // what ended the last Read or Write, io.EOF included
+
+	idleSince time.Time // while in the pool
+}
+
+func (c *conn) begin() { c.sent, c.got, c.failed = 0, 0, nil }
+
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.got += int64(n)
+	if err != nil {
+		c.failed = err
+	}
+	return n, err
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.sent += int64(n)
+	if err != nil {
+		c.failed = err
+	}
+	return n, err
+}
+
+var errBusy = errors.New("all connections are in use")
+
+// pool keeps the idle connections and counts the busy ones.
+type pool struct {
+	maxConns int           // per target
+	keep     time.Duration // an idle connection's time
+
+	mu    sync.Mutex
+	hosts map[target]*host
+	timer *time.Timer // runs sweep; nil while nothing is idle
+}
+
+type host struct {
+	busy int
+	idle []*conn // longest idle first
+}
+
+// take returns an idle connection to t, or nil when the caller has to make one.
+// Either way a slot is taken until give.
+func (p *pool) take(t target, fresh bool) (*conn, error) {
+	var surplus *conn
+	defer func() { closeAll(surplus) }()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.hosts[t]
+	if h == nil {
+		h = &host{}
+		if p.hosts == nil {
+			p.hosts = map[target]*host{}
+		}
+		p.hosts[t] = h
+	}
+	// The newest first, so that a burst's extra connections go away.
+	if n := len(h.idle); n > 0 && !fresh && time.Since(h.idle[n-1].idleSince) < p.keep {
+		cn := h.idle[n-1]
+		h.idle[n-1] = nil
+		h.idle = h.idle[:n-1]
+		h.busy++
+		return cn, nil
+	}
+	if h.busy >= p.maxConns {
+		return nil, errBusy
+	}
+	if h.busy+len(h.idle) >= p.maxConns { // make room for the fresh one
+		surplus = h.idle[0]
+		h.idle = slices.Delete(h.idle, 0, 1)
+	}
+	h.busy++
+	return nil, nil
+}
+
+// give returns the slot, with the connection if it may be used again.
+func (p *pool) give(t target, cn *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.hosts[t]
+	h.busy--
+	if cn != nil {
+		cn.reused = true
+		cn.idleSince = time.Now()
+		h.idle = append(h.idle, cn)
+		if p.timer == nil {
+			p.timer = time.AfterFunc(p.keep, p.sweep)
+		}
+	}
+	if h.busy == 0 && len(h.idle) == 0 {
+		delete(p.hosts, t)
+	}
+}
+
+// sweep closes what has been idle for too long and sets the timer for the next.
+func (p *pool) sweep() {
+	var old []*conn
+	defer func() { closeAll(old...) }()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	next := time.Duration(-1)
+	for t, h := range p.hosts {
+		n := 0
+		for n < len(h.idle) && now.Sub(h.idle[n].idleSince) >= p.keep {
+			n++
+		}
+		old = append(old, h.idle[:n]...)
+		h.idle = slices.Delete(h.idle, 0, n)
+		if len(h.idle) > 0 {
+			if left := p.keep - now.Sub(h.idle[0].idleSince); next < 0 || left < next {
+				next = left
+			}
+		} else if h.busy == 0 {
+			delete(p.hosts, t)
+		}
+	}
+	if next < 0 {
+		p.timer = nil
+		return
+	}
+	p.timer.Reset(next)
+}
+
+func (p *pool) closeIdle() {
+	var idle []*conn
+	defer func() { closeAll(idle...) }()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for t, h := range p.hosts {
+		idle = append(idle, h.idle...)
+		h.idle = nil
+		if h.busy == 0 {
+			delete(p.hosts, t)
+		}
+	}
+	if p.timer != nil && p.timer.Stop() {
+		p.timer = nil // otherwise sweep is about to see that nothing is idle
+	}
+}
+
+// closeAll is called without the pool's lock: closing TLS writes a farewell.
+func closeAll(conns ...*conn) {
+	for _, cn := range conns {
+		if cn != nil {
+			cn.Close()
+		}
+	}
+}
