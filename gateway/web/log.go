@@ -1,0 +1,72 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+func asType[T any](err error, target *T) bool { return errors.As(err, target) }
+
+// noteKey is where a request keeps the attributes of its log line.
+type noteKey struct{}
+
+// Note adds attributes to the one log line of this request: what the handler
+// learned on its way (service, kind, attempt). Never a secret or a body.
+func Note(ctx *fasthttp.RequestCtx, attrs ...slog.Attr) {
+	old, _ := ctx.UserValue(noteKey{}).([]slog.Attr)
+	ctx.SetUserValue(noteKey{}, append(old, attrs...))
+}
+
+// logLine writes the request's line: Info when it was answered as asked,
+// Warn when it was refused or failed. The query is left out: it carries
+// signatures and OAuth codes.
+func (s *server) logLine(ctx *fasthttp.RequestCtx, err error) {
+	level := slog.LevelInfo
+	if err != nil {
+		level = slog.LevelWarn
+	}
+	bg := context.Background()
+	if !s.cfg.Log.Enabled(bg, level) {
+		return
+	}
+	notes, _ := ctx.UserValue(noteKey{}).([]slog.Attr)
+	attrs := make([]slog.Attr, 0, 8+len(notes))
+	attrs = append(attrs,
+		slog.String("method", clip(ctx.Method(), 16)),
+		slog.String("path", clip(RawPath(ctx), 200)),
+		slog.Int("status", ctx.Response.StatusCode()),
+		slog.Duration("took", time.Since(ctx.Time())))
+	attrs = append(attrs, notes...)
+	if err != nil {
+		attrs = append(attrs, slog.String("peer", ctx.RemoteIP().String()), slog.Any("err", err))
+	}
+	s.cfg.Log.LogAttrs(bg, level, "request", attrs...)
+}
+
+func clip(b []byte, n int) string {
+	if len(b) > n {
+		b = b[:n]
+	}
+	return string(b)
+}
+
+// fasthttpLog hands fasthttp's own lines (mostly peers that vanish) to slog at
+// debug level. Its text may quote what a peer sent, so it is capped.
+type fasthttpLog struct{ log *slog.Logger }
+
+func (l fasthttpLog) Printf(format string, args ...any) {
+	if !l.log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	line := strings.TrimSpace(fmt.Sprintf(format, args...))
+	if len(line) > 300 {
+		line = line[:300]
+	}
+	l.log.Debug("http server", "line", line)
+}

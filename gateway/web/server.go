@@ -1,0 +1,134 @@
+// Package web is the glue between fasthttp and handlers that return errors:
+// it recovers, turns errors into statuses in one place, and writes one log
+// line a request. It knows nothing of WeChat.
+package web
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Handler answers one request. A returned error is written and logged by the
+// server; nothing of ctx may be used after the handler has returned.
+type Handler func(ctx *fasthttp.RequestCtx) error
+
+// Limits of every listener. They bound what one connection can cost, whoever
+// is at its other end.
+const (
+	// headerBuffer holds the request line and all headers: browsers send
+	// cookies of 5 KB and more, which 4 KB would answer with 431.
+	headerBuffer = 16 << 10
+	// readTimeout is the time a client has to send a whole request, so that
+	// dripping bytes holds a connection for 10 s at most.
+	readTimeout = 10 * time.Second
+	// idleTimeout is how long an idle keep-alive connection stays open.
+	idleTimeout = 60 * time.Second
+	// writeTimeout is the time a client has to take the answer.
+	writeTimeout = 30 * time.Second
+)
+
+// Config says what a server needs besides its handler.
+type Config struct {
+	Name    string       // in log lines: "public", "internal"
+	MaxBody int          // bytes of a request body; larger ones get 413
+	Log     *slog.Logger // one line a request, faults at Warn
+	// Refused counts requests that never reached a handler (malformed, too
+	// large, too slow); may be nil.
+	Refused func(reason string)
+}
+
+// NewServer returns a server that answers every request with h. It is started
+// with Serve on a listener of the caller's.
+func NewServer(h Handler, cfg Config) *fasthttp.Server {
+	s := &server{handler: h, cfg: cfg}
+	return &fasthttp.Server{
+		Handler:                      s.serve,
+		ErrorHandler:                 s.refuse,
+		Name:                         "",
+		NoDefaultServerHeader:        true,
+		ReadBufferSize:               headerBuffer,
+		MaxRequestBodySize:           cfg.MaxBody,
+		ReadTimeout:                  readTimeout,
+		IdleTimeout:                  idleTimeout,
+		WriteTimeout:                 writeTimeout,
+		ReduceMemoryUsage:            true,
+		DisablePreParseMultipartForm: true,
+		CloseOnShutdown:              true,
+		TCPKeepalive:                 true,
+		Logger:                       fasthttpLog{cfg.Log},
+	}
+}
+
+type server struct {
+	handler Handler
+	cfg     Config
+}
+
+func (s *server) serve(ctx *fasthttp.RequestCtx) {
+	err := s.run(ctx)
+	if err != nil {
+		asError(err).write(ctx)
+	}
+	s.logLine(ctx, err)
+}
+
+// run calls the handler; a panic becomes an error, since fasthttp recovers
+// none and would take the process down.
+func (s *server) run(ctx *fasthttp.RequestCtx) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.cfg.Log.Error("BUG: a handler panicked", "door", s.cfg.Name, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = Fail(fasthttp.StatusInternalServerError, "internal error", fmt.Errorf("panic: %v", r))
+		}
+	}()
+	return s.handler(ctx)
+}
+
+// refuse answers what fasthttp could not read as a request.
+func (s *server) refuse(ctx *fasthttp.RequestCtx, err error) {
+	status, reason := refusal(err)
+	if s.cfg.Refused != nil {
+		s.cfg.Refused(reason)
+	}
+	s.cfg.Log.Debug("request refused", "door", s.cfg.Name, "reason", reason, "peer", ctx.RemoteIP().String(), "err", err)
+	ctx.SetConnectionClose()
+	Fail(status, reason, nil).write(ctx)
+}
+
+func refusal(err error) (status int, reason string) {
+	var small *fasthttp.ErrSmallBuffer
+	var netErr net.Error
+	switch {
+	case err == fasthttp.ErrBodyTooLarge:
+		return fasthttp.StatusRequestEntityTooLarge, "body too large"
+	case asType(err, &small):
+		return fasthttp.StatusRequestHeaderFieldsTooLarge, "headers too large"
+	case asType(err, &netErr) && netErr.Timeout():
+		return fasthttp.StatusRequestTimeout, "request too slow"
+	}
+	return fasthttp.StatusBadRequest, "malformed request"
+}
+
+// RawPath is the path of the request line byte for byte: no decoding, no dot
+// segments, no merged slashes. ctx.Path() does all three, which would let
+// /wx/%2e%2e/tmpl-msg reach /tmpl-msg.
+func RawPath(ctx *fasthttp.RequestCtx) []byte {
+	uri := ctx.Request.Header.RequestURI()
+	if i := bytes.IndexByte(uri, '?'); i >= 0 {
+		return uri[:i]
+	}
+	return uri
+}
+
+// Drop ends the request's connection without a byte of an answer, as WeChat's
+// own cut would: a held attempt that must not be answered.
+func Drop(ctx *fasthttp.RequestCtx) {
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(func(c net.Conn) { _ = c.Close() })
+}
