@@ -1,0 +1,242 @@
+package msg
+
+import (
+	"bytes"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// fields are the members of an object by plain name: lower case, without
+// underscores.
+type fields map[string][]byte
+
+func readFields(obj []byte) fields {
+	f := make(fields, 8)
+	for key, value := range members(obj) {
+		f[plainName(unquote(key))] = value
+	}
+	return f
+}
+
+func plainName(name string) string {
+	return strings.ToLower(strings.ReplaceAll(name, "_", ""))
+}
+
+func (f fields) has(name string) bool {
+	v, ok := f[name]
+	return ok && v[0] != 'n'
+}
+
+// text returns the first of the named members that is there, as text: numbers
+// and booleans as they are spelled.
+func (f fields) text(names ...string) (s string, found bool, err error) {
+	for _, name := range names {
+		if !f.has(name) {
+			continue
+		}
+		if v := f[name]; v[0] != '{' && v[0] != '[' {
+			return scalar(v), true, nil
+		}
+		return "", true, fmt.Errorf("field %q is not a string", name)
+	}
+	return "", false, nil
+}
+
+// reply reads the reply of the given type. The type's values stand at the top
+// or, as WeChat writes them, in an object named after the type; that one wins.
+func (f fields) reply(kind string) (Reply, error) {
+	r := Reply{Type: kind, Seal: true}
+	in := f
+	nested := kind
+	if kind == "transfer_customer_service" {
+		nested = "transinfo"
+	}
+	if v, ok := f[nested]; ok && v[0] == '{' {
+		in = readFields(v)
+		for name, v := range f {
+			if !in.has(name) {
+				in[name] = v
+			}
+		}
+	}
+	p := picker{in: in, kind: kind}
+	switch kind {
+	case "text":
+		p.need(&r.Text, "msg", "content")
+	case "image", "voice", "mpnews":
+		p.want(&r.MediaID, "msg", "mediaid")
+	case "video":
+		p.want(&r.MediaID, "msg", "mediaid")
+		p.may(&r.ThumbMediaID, "thumbmediaid")
+		r.Title, r.Description = "[no title]", "[no desc]"
+		p.titles(&r)
+	case "music":
+		p.want(&r.ThumbMediaID, "msg", "thumbmediaid")
+		p.may(&r.MusicURL, "musicurl")
+		p.may(&r.HQMusicURL, "hqmusicurl")
+		p.titles(&r)
+	case "news":
+		p.articles(&r)
+	case "transfer_customer_service":
+		p.may(&r.KfAccount, "msg", "kfaccount")
+	case "raw":
+		p.raw(&r)
+	case "msgmenu":
+		p.may(&r.Text, "msg", "headcontent", "head")
+		p.may(&r.Menu.Tail, "tailcontent", "tail")
+		p.menu(&r)
+	case "link":
+		p.titles(&r)
+		p.want(&r.URL, "url")
+		p.may(&r.PicURL, "picurl")
+		p.may(&r.ThumbURL, "thumburl")
+	case "miniprogrampage":
+		p.titles(&r)
+		p.want(&r.AppID, "appid")
+		p.want(&r.PagePath, "pagepath")
+		p.want(&r.ThumbMediaID, "msg", "thumbmediaid")
+	case "mpnewsarticle":
+		p.want(&r.MediaID, "msg", "articleid")
+	case "wxcard":
+		p.want(&r.MediaID, "msg", "cardid")
+	default:
+		return Reply{}, fmt.Errorf("unknown reply type %q", short(kind))
+	}
+	if r.KfAccount == "" && kind != "raw" {
+		if v, ok := in["customservice"]; ok && v[0] == '{' {
+			p.in = readFields(v)
+		}
+		p.may(&r.KfAccount, "kfaccount")
+	}
+	return r, p.err
+}
+
+// A picker takes the values of one reply out of fields and keeps the first
+// error, which names the field.
+type picker struct {
+	in   fields
+	kind string
+	err  error
+}
+
+func (p *picker) fail(format string, args ...any) {
+	if p.err == nil {
+		p.err = fmt.Errorf("%s reply: %w", p.kind, fmt.Errorf(format, args...))
+	}
+}
+
+// may sets dst to the first of the named fields, and leaves it as it is where
+// there is none.
+func (p *picker) may(dst *string, names ...string) {
+	if s, found, err := p.in.text(names...); err != nil {
+		p.fail("%w", err)
+	} else if found {
+		*dst = s
+	}
+}
+
+// need is may for a field that has to be there, be it empty.
+func (p *picker) need(dst *string, names ...string) {
+	if !slices.ContainsFunc(names, p.in.has) {
+		p.fail("field %q is missing", names[0])
+	}
+	p.may(dst, names...)
+}
+
+// want is need for a field that must not be empty either.
+func (p *picker) want(dst *string, names ...string) {
+	p.need(dst, names...)
+	if *dst == "" {
+		p.fail("field %q is empty", names[0])
+	}
+}
+
+func (p *picker) titles(r *Reply) {
+	p.may(&r.Title, "title")
+	p.may(&r.Description, "desc", "description")
+}
+
+func (p *picker) articles(r *Reply) {
+	for item := range p.objects("articles", maxArticles) {
+		a := picker{in: readFields(item), kind: p.kind, err: p.err}
+		var out Article
+		a.may(&out.Title, "title")
+		a.may(&out.Description, "desc", "description")
+		a.may(&out.PicURL, "picurl")
+		a.may(&out.URL, "url")
+		p.err = a.err
+		r.Articles = append(r.Articles, out)
+	}
+	if len(r.Articles) == 0 {
+		p.fail("field %q is missing or empty", "articles")
+	}
+}
+
+func (p *picker) menu(r *Reply) {
+	for item := range p.objects("list", maxMenuItems) {
+		m := picker{in: readFields(item), kind: p.kind, err: p.err}
+		var out MenuItem
+		m.want(&out.ID, "id")
+		m.want(&out.Content, "content")
+		p.err = m.err
+		r.Menu.Items = append(r.Menu.Items, out)
+	}
+	if len(r.Menu.Items) == 0 {
+		p.fail("field %q is missing or empty", "list")
+	}
+}
+
+// objects iterates over up to limit objects of the array name; the rest is
+// left out. The XML-like spelling {"item":[…]} is an array as well.
+func (p *picker) objects(name string, limit int) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		if !p.in.has(name) {
+			return
+		}
+		array := p.in[name]
+		if array[0] == '{' {
+			if item, ok := readFields(array)["item"]; ok {
+				array = item
+			}
+		}
+		if array[0] != '[' {
+			p.fail("field %q is not an array", name)
+			return
+		}
+		n := 0
+		for item := range elements(array) {
+			if item[0] != '{' {
+				p.fail("%s[%d] is not an object", name, n)
+				return
+			}
+			if n == limit || !yield(item) {
+				return
+			}
+			n++
+		}
+	}
+}
+
+// raw takes a body that goes to WeChat as it is: text, or JSON to the letter.
+func (p *picker) raw(r *Reply) {
+	if !p.in.has("msg") {
+		p.fail("field %q is missing", "msg")
+		return
+	}
+	if v := p.in["msg"]; v[0] == '{' || v[0] == '[' {
+		r.Raw = bytes.Clone(v)
+	} else {
+		r.Raw = []byte(scalar(v))
+	}
+	if p.in.has("seal") {
+		switch string(p.in["seal"]) {
+		case "true":
+		case "false":
+			r.Seal = false
+		default:
+			p.fail("field %q is neither true nor false", "seal")
+		}
+	}
+}

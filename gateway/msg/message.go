@@ -1,0 +1,226 @@
+package msg
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"wx-gateway/gateway/codec"
+)
+
+// Format is the spelling of a push: WeChat sends XML or JSON, as chosen in
+// the account's console.
+type Format uint8
+
+// The two formats of a push. Its reply has to come in the same one.
+const (
+	XML Format = iota
+	JSON
+)
+
+// String returns "XML" or "JSON".
+func (f Format) String() string {
+	if f == JSON {
+		return "JSON"
+	}
+	return "XML"
+}
+
+const (
+	maxXMLDepth  = 32     // the deepest documented push has 6 levels
+	maxJSONDepth = 64     // JSON pushes nest lists as well as objects
+	maxElements  = 20_000 // an order with hundreds of positions stays far below
+	maxName      = 64     // bytes of a name in a URL
+)
+
+// A Message is one push. Its strings and JSON are its own: the body that was
+// parsed may be overwritten.
+type Message struct {
+	// Header values, "" when absent. CreateTime is in seconds, as it came.
+	ToUserName, FromUserName, CreateTime, MsgType, Event, InfoType string
+
+	MsgID    string // MsgId, else MsgID; "" when absent
+	EventKey string // "" when absent
+	Content  string // "" when absent
+
+	Format   Format
+	Injected bool   // a header name came more than once
+	Cleaned  bool   // the text had to be cleaned before it could be read
+	JSON     []byte // the object a backend receives, without userInfo
+
+	ownUserInfo bool // the push itself holds a userInfo or userInfoError
+}
+
+// Parse reads a push, XML or JSON as its first character tells; a byte order
+// mark and blanks around it are skipped.
+//
+// XML becomes the JSON object described in the package's tables. JSON is kept
+// to the byte. Refused are text in neither format, a DOCTYPE, a declared
+// encoding other than UTF-8, a root other than <xml>, nesting deeper than 32
+// (XML) or 64 (JSON) levels, and more than 20,000 elements.
+func Parse(body []byte) (*Message, error) {
+	text := trimBlanks(dropBOM(body))
+	var m *Message
+	var err error
+	switch {
+	case len(text) == 0:
+		err = errors.New("it is empty")
+	case text[0] == '<':
+		m, err = parseXML(text)
+	case text[0] == '{':
+		m, err = parseJSON(text)
+	default:
+		err = errors.New("it begins with neither < nor {")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the push: %w", err)
+	}
+	return m, nil
+}
+
+// Path returns what follows the backend's base URL: "/msg/<MsgType>",
+// "/event/<Event>" (for device_event too, whose Event names what happened) or
+// "/info/<InfoType>" for a push without MsgType. Blanks in the name become
+// "_": WeChat sends an event called "complaint callback". Any other character
+// outside [A-Za-z0-9_-], an empty name and one over 64 bytes are errors.
+func (m *Message) Path() (string, error) {
+	switch m.MsgType {
+	case "event", "device_event":
+		return pathOf("/event/", "event", m.Event)
+	case "":
+		if m.InfoType != "" {
+			return pathOf("/info/", "info", m.InfoType)
+		}
+		return "", errors.New("push has neither MsgType nor InfoType")
+	}
+	return pathOf("/msg/", "message", m.MsgType)
+}
+
+// Kind returns Path without its leading slash, or "unnamed" where Path fails.
+// It is made for logs and metrics.
+func (m *Message) Kind() string {
+	p, err := m.Path()
+	if err != nil {
+		return "unnamed"
+	}
+	return p[1:]
+}
+
+func pathOf(prefix, what, name string) (string, error) {
+	why := ""
+	switch {
+	case name == "":
+		why = "it is empty"
+	case len(name) > maxName:
+		why = fmt.Sprintf("it is longer than %d bytes", maxName)
+	default:
+		for _, r := range name {
+			if r != ' ' && r != '\t' && !isNameByte(r) {
+				why = fmt.Sprintf("character %q", r)
+				break
+			}
+		}
+	}
+	if why != "" {
+		return "", fmt.Errorf("%s name %q cannot stand in a URL: %s", what, short(name), why)
+	}
+	return prefix + strings.NewReplacer(" ", "_", "\t", "_").Replace(name), nil
+}
+
+func isNameByte(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '-'
+}
+
+// Body returns m.JSON with the members userInfo and userInfoError at its end.
+// userInfo must be valid JSON; empty stands for null. A push that holds
+// members of these names itself loses them: no key comes twice.
+func (m *Message) Body(userInfo []byte, userInfoError string) []byte {
+	object := m.JSON
+	if m.ownUserInfo {
+		object = withoutUserInfo(object)
+	}
+	if len(userInfo) == 0 {
+		userInfo = []byte("null")
+	}
+	const key, errorKey = `"userInfo":`, `,"userInfoError":`
+	out := make([]byte, 0, len(object)+len(key)+len(userInfo)+len(errorKey)+len(userInfoError)+8)
+	out = append(out, object[:len(object)-1]...)
+	if len(trimBlanks(out)) > 1 { // more than the opening brace
+		out = append(out, ',')
+	}
+	out = append(out, key...)
+	out = append(out, userInfo...)
+	out = append(out, errorKey...)
+	out = codec.AppendString(out, userInfoError)
+	return append(out, '}')
+}
+
+func isUserInfo(name string) bool { return name == "userInfo" || name == "userInfoError" }
+
+func withoutUserInfo(object []byte) []byte {
+	out := append(make([]byte, 0, len(object)), '{')
+	for key, value := range members(object) {
+		if isUserInfo(unquote(key)) {
+			continue
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, key...), ':'), value...)
+	}
+	return append(out, '}')
+}
+
+// set takes one header value. The first of a name counts, since the text a
+// user wrote stands behind the header and might bring names of its own; for
+// MsgId and MsgID, which stand behind the text, the caller passes the last.
+func (m *Message) set(name, value string) {
+	switch name {
+	case "ToUserName":
+		m.ToUserName = value
+	case "FromUserName":
+		m.FromUserName = value
+	case "CreateTime":
+		m.CreateTime = value
+	case "MsgType":
+		m.MsgType = value
+	case "Event":
+		m.Event = value
+	case "InfoType":
+		m.InfoType = value
+	case "EventKey":
+		m.EventKey = value
+	case "Content":
+		m.Content = value
+	case "MsgId":
+		if value != "" {
+			m.MsgID = value
+		}
+	case "MsgID":
+		if m.MsgID == "" {
+			m.MsgID = value
+		}
+	}
+}
+
+const blanks = " \t\r\n"
+
+func trimBlanks(b []byte) []byte { return bytes.Trim(b, blanks) }
+
+func dropBOM(b []byte) []byte {
+	return bytes.TrimPrefix(bytes.TrimLeft(b, blanks), []byte("\ufeff"))
+}
+
+// short cuts a name from the wire down to what an error may carry.
+func short(s string) string {
+	if len(s) <= maxName {
+		return s
+	}
+	n := maxName
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}
