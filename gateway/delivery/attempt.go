@@ -1,0 +1,302 @@
+package delivery
+
+import (
+	"time"
+
+	"wx-gateway/gateway/msg"
+)
+
+// Arrival is one attempt of WeChat's to deliver a push.
+type Arrival struct {
+	At    time.Time // when the request was read (monotonic)
+	Stamp time.Time // the query's timestamp; zero when it is not to be judged
+	// Gone reports that the peer has hung up, so that an answer would be lost.
+	// May be nil.
+	Gone func() bool
+}
+
+// Do is what a Verdict asks for.
+type Do uint8
+
+const (
+	// Success: answer `success`.
+	Success Do = iota
+	// Reply: answer with Verdict.Reply.
+	Reply
+	// Hang: end the connection without a byte, so that WeChat comes again.
+	Hang
+	// Refuse: answer 503, so that WeChat comes again; nothing was accepted.
+	Refuse
+)
+
+// Verdict is what one attempt is told.
+type Verdict struct {
+	Do      Do
+	Reply   *msg.Reply // with Do == Reply
+	Attempt int        // which attempt of WeChat's this was
+	Outcome string     // for the log: answer, success, ack, held, late, failed, repeat, refused
+	// Written must be called once when the answer's bytes have been written;
+	// nil when nobody waits for that.
+	Written func()
+}
+
+// Deliver takes part in the job of p for as long as the attempt may stay open.
+func (e *Engine) Deliver(p Push, in Arrival) Verdict {
+	return e.take(p, in, e.start)
+}
+
+// take joins the job of p, or makes it and starts it.
+func (e *Engine) take(p Push, in Arrival, start func(*job)) Verdict {
+	e.attempts.Add(1)
+	defer e.attempts.Add(-1)
+	svc, ok := e.cfg.Service(p.Service)
+	if !ok {
+		return Verdict{Do: Refuse, Attempt: 1, Outcome: "refused"}
+	}
+	j, fresh, _ := e.mem.join(p.ID, svc.KeyTTL, func() *job {
+		return &job{push: p, svc: svc, class: classOf(p.Kind), first: in.At, base: earlier(in), done: make(chan struct{})}
+	})
+	if j == nil {
+		e.cfg.Count(p.Service, "repeat")
+		return Verdict{Do: Success, Attempt: lastAttempt, Outcome: "repeat"}
+	}
+	if fresh {
+		start(j)
+	} else {
+		e.cfg.Count(p.Service, "joined")
+	}
+	return e.attend(j, in)
+}
+
+// earlier is how many attempts WeChat made before the first one seen here,
+// judged by the age of the push's timestamp.
+func earlier(in Arrival) int {
+	if in.Stamp.IsZero() {
+		return 0
+	}
+	switch age := in.At.Round(0).Sub(in.Stamp); {
+	case age > time.Minute:
+		return 0
+	case age >= 9*time.Second:
+		return 2
+	case age >= 4*time.Second:
+		return 1
+	}
+	return 0
+}
+
+// attend waits with one attempt until the job has an answer for it or its time
+// is up.
+func (e *Engine) attend(j *job, in Arrival) Verdict {
+	n, v, over := e.arrive(j)
+	if over {
+		return v
+	}
+	limit := answerBy
+	if j.class.quick {
+		limit = quickBy
+	}
+	timer := time.NewTimer(time.Until(in.At.Add(limit)))
+	defer timer.Stop()
+	select {
+	case <-j.done:
+		return e.conclude(j, in, n)
+	case <-timer.C:
+	}
+	if j.holds(n) && !e.isDraining() && e.mayHold(j.svc) {
+		timer.Reset(time.Until(in.At.Add(holdEnd)))
+		select {
+		case <-j.done:
+			return e.conclude(j, in, n)
+		case <-e.draining:
+		case <-timer.C:
+			return e.leave(j, n)
+		}
+	}
+	return e.bind(j, in, n)
+}
+
+// arrive counts an attempt in. over is true when earlier ones have already
+// settled what this one hears.
+func (e *Engine) arrive(j *job) (n int, v Verdict, over bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.arrivals++
+	n = j.base + j.arrivals
+	if j.giveUp != nil {
+		j.giveUp.Stop()
+		j.giveUp = nil
+	}
+	if j.late && j.told == nothing {
+		j.told = j.binding()
+	}
+	if j.told == success || j.told == acked {
+		return n, j.bound(n), true
+	}
+	j.open++
+	return n, Verdict{}, false
+}
+
+// bound is the verdict that an earlier one binds to. j.mu is held.
+func (j *job) bound(n int) Verdict {
+	if j.told == acked {
+		return Verdict{Do: Reply, Reply: &msg.Reply{Type: "text", Text: j.svc.Policy.Ack}, Attempt: n, Outcome: "ack"}
+	}
+	return Verdict{Do: Success, Attempt: n, Outcome: "success"}
+}
+
+// conclude tells an attempt how the call has ended.
+func (e *Engine) conclude(j *job, in Arrival, n int) Verdict {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	out := j.out
+	switch {
+	case j.told == success || j.told == acked:
+		j.open--
+		v := j.bound(n)
+		if !j.late && out.reply == nil {
+			v.Written = func() { e.written(j) }
+		}
+		return v
+	case out.refuse:
+		j.open--
+		return Verdict{Do: Refuse, Attempt: n, Outcome: "refused"}
+	case j.late:
+		j.open--
+		j.told = success
+		return j.bound(n)
+	case out.reply == nil:
+		j.open--
+		j.told = success
+		v := Verdict{Do: Success, Attempt: n, Outcome: "success", Written: func() { e.written(j) }}
+		if out.failed {
+			v.Outcome, v.Written = "failed", nil
+		}
+		return v
+	case in.Gone != nil && in.Gone():
+		return e.leaveLocked(j, n)
+	}
+	j.open--
+	j.told = replied
+	return Verdict{Do: Reply, Reply: out.reply, Attempt: n, Outcome: "answer", Written: func() { e.written(j) }}
+}
+
+// leave ends an attempt without a byte.
+func (e *Engine) leave(j *job, n int) Verdict {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.told == success || j.told == acked {
+		j.open--
+		return j.bound(n)
+	}
+	return e.leaveLocked(j, n)
+}
+
+// leaveLocked does so with j.mu held: when no attempt is open any more, WeChat
+// has nextWait to come again.
+func (e *Engine) leaveLocked(j *job, n int) Verdict {
+	j.open--
+	if j.open == 0 && j.told == nothing && !j.late {
+		j.giveUp = time.AfterFunc(nextWait, func() { e.givenUp(j) })
+	}
+	return Verdict{Do: Hang, Attempt: n, Outcome: "held"}
+}
+
+// bind ends an attempt with success or an ack: from now on the answer takes
+// the late way, and the push is stored first where that outlives a restart.
+func (e *Engine) bind(j *job, in Arrival, n int) Verdict {
+	err := e.keepRunning(j)
+	j.mu.Lock()
+	if j.out != nil && !j.late && j.told != success && j.told != acked {
+		j.mu.Unlock() // the answer came while the disk was busy
+		return e.conclude(j, in, n)
+	}
+	if err != nil {
+		j.open--
+		if j.open == 0 && j.told == nothing && !j.late {
+			j.giveUp = time.AfterFunc(nextWait, func() { e.givenUp(j) })
+		}
+		j.mu.Unlock()
+		return Verdict{Do: Refuse, Attempt: n, Outcome: "refused"}
+	}
+	if j.told == nothing {
+		j.told = j.binding()
+	}
+	turned := !j.late
+	j.late = true
+	j.open--
+	v := j.bound(n)
+	j.mu.Unlock()
+	if turned {
+		e.enterLate(j)
+	}
+	if v.Outcome == "success" {
+		v.Outcome = "late"
+	}
+	return v
+}
+
+// givenUp runs when WeChat has not come again: the answer takes the late way.
+func (e *Engine) givenUp(j *job) {
+	j.mu.Lock()
+	if j.open > 0 || j.told != nothing || j.late || e.isDraining() {
+		j.mu.Unlock()
+		return
+	}
+	j.late = true
+	out := j.out
+	j.mu.Unlock()
+	e.cfg.Count(j.push.Service, "given-up")
+	if out == nil {
+		if err := e.keepRunning(j); err != nil {
+			e.cfg.Log.Error("cannot store a push that WeChat gave up on; its call goes on", "service", j.push.Service, "push", j.push.ID.String(), "err", err)
+		}
+		e.enterLate(j)
+		return
+	}
+	e.enterLate(j)
+	e.readyLate(j)
+}
+
+// written follows the first answer whose bytes are out: the job is over, and
+// what did not fit into a passive reply follows. It runs on the connection of
+// the attempt, so what touches a disk goes elsewhere.
+func (e *Engine) written(j *job) {
+	j.restOnce.Do(func() {
+		if j.isPickUp || e.cfg.Durable && j.onDisk() {
+			e.jobs.Go(func() { e.end(j) })
+			return
+		}
+		e.end(j)
+	})
+}
+
+func (e *Engine) end(j *job) {
+	e.endPickUp(j, j.out.reply != nil)
+	e.settle(j)
+	if len(j.out.rest) > 0 {
+		e.follow(j, j.out.rest)
+	}
+}
+
+func (e *Engine) isDraining() bool {
+	select {
+	case <-e.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+// mayHold spends one of the account's unanswered attempts: WeChat suspends a
+// URL that fails too often.
+func (e *Engine) mayHold(s *Service) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w := e.holds[s.Name]
+	if w == nil {
+		w = &window{}
+		e.holds[s.Name] = w
+	}
+	return w.take(time.Now(), s.Policy.HoldLimit)
+}

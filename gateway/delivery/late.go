@@ -1,0 +1,235 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"wx-gateway/gateway/store"
+)
+
+// lateLane is one user's answers on their late way, in the order of the
+// pushes: an answer waits for those before it.
+type lateLane struct {
+	jobs    []*job
+	ready   map[*job]bool
+	sending bool
+}
+
+func (p *Push) lane() string { return p.Service + "\x00" + p.OpenID }
+
+// typingEvery is how often the user is shown that an answer is being worked on.
+const typingEvery = 12 * time.Second
+
+// enterLate puts a job in its user's line of late answers.
+func (e *Engine) enterLate(j *job) {
+	if j.isPickUp {
+		return // its answer stays on the shelf
+	}
+	e.cfg.Count(j.push.Service, "late")
+	e.mu.Lock()
+	if ln := e.lane(j); !j.sent && !ln.has(j) {
+		ln.jobs = append(ln.jobs, j)
+	}
+	e.mu.Unlock()
+	if j.svc.via() == CustomerService && j.class.waits {
+		e.jobs.Go(func() { e.showTyping(j) })
+	}
+	// The call may have ended while the push was on its way to the disk.
+	j.mu.Lock()
+	over := j.out != nil
+	j.mu.Unlock()
+	if over {
+		e.readyLate(j)
+	}
+}
+
+// lane is the line of j's user, made when it is the first. e.mu is held.
+func (e *Engine) lane(j *job) *lateLane {
+	ln := e.lanes[j.push.lane()]
+	if ln == nil {
+		ln = &lateLane{ready: map[*job]bool{}}
+		e.lanes[j.push.lane()] = ln
+	}
+	return ln
+}
+
+// showTyping shows "typing" until the answer is there.
+func (e *Engine) showTyping(j *job) {
+	for {
+		j.svc.Outbox.Typing(j.push.OpenID)
+		t := time.NewTimer(typingEvery)
+		select {
+		case <-j.done:
+			t.Stop()
+			return
+		case <-e.ctx.Done():
+			t.Stop()
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// readyLate says that the answer of j is there, and sends what is first in its
+// user's line.
+func (e *Engine) readyLate(j *job) {
+	if j.isPickUp {
+		e.endPickUp(j, false)
+		e.mem.settle(j.push.ID, 0)
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if j.sent {
+		return
+	}
+	ln := e.lanes[j.push.lane()]
+	if ln == nil || !ln.has(j) { // an async push leaves the line while it waits
+		ln = e.lane(j)
+		ln.jobs = append(ln.jobs, j)
+	}
+	ln.ready[j] = true
+	e.pump(j.push.lane(), ln)
+}
+
+// leaveLane takes a job without an answer out of its user's line.
+func (e *Engine) leaveLane(j *job) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	key := j.push.lane()
+	ln := e.lanes[key]
+	if ln == nil || !ln.has(j) {
+		return
+	}
+	ln.remove(j)
+	e.pump(key, ln)
+}
+
+// pump sends from the head of the line while its answers are there. e.mu is held.
+func (e *Engine) pump(key string, ln *lateLane) {
+	if len(ln.jobs) == 0 && !ln.sending {
+		delete(e.lanes, key)
+		return
+	}
+	if ln.sending || !ln.ready[ln.jobs[0]] {
+		return
+	}
+	ln.sending = true
+	j := ln.jobs[0]
+	j.sent = true
+	e.jobs.Go(func() {
+		e.sendLate(j)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		ln.sending = false
+		ln.remove(j)
+		e.pump(key, ln)
+	})
+}
+
+func (ln *lateLane) has(j *job) bool {
+	for _, other := range ln.jobs {
+		if other == j {
+			return true
+		}
+	}
+	return false
+}
+
+func (ln *lateLane) remove(j *job) {
+	delete(ln.ready, j)
+	for i, other := range ln.jobs {
+		if other == j {
+			ln.jobs = append(ln.jobs[:i], ln.jobs[i+1:]...)
+			return
+		}
+	}
+}
+
+// sendLate sends a job's whole answer by the late way. With a durable queue
+// the answer is written there first, so that a restart sends it instead of
+// asking the backend again.
+func (e *Engine) sendLate(j *job) {
+	rec := &record{Push: j.push, Calls: j.calls, Answer: split(j.out.all())}
+	if len(rec.Answer) > 0 {
+		j.keep.Lock()
+		if j.stored {
+			if err := e.put(rec, store.Running, time.Time{}); err != nil {
+				e.cfg.Log.Warn("a late answer could not be stored before it is sent; a restart now would ask the backend again", "push", j.push.ID.String(), "err", err)
+			}
+		}
+		j.keep.Unlock()
+		e.send(e.ctx, j.svc, rec)
+	}
+	// send has put what could not be sent where it belongs; it owns the item then.
+	j.keep.Lock()
+	j.stored = j.stored && !rec.handedOver
+	j.keep.Unlock()
+	e.release(j)
+	j.push.Body = nil
+	e.mem.settle(j.push.ID, 0)
+}
+
+// send delivers rec.Answer to the user. What cannot be sent now is put back
+// into the queue; what cannot be sent at all becomes a pick-up or a dead
+// letter. rec.handedOver then says that the item belongs to the queue.
+func (e *Engine) send(ctx context.Context, s *Service, rec *record) {
+	p := &rec.Push
+	log := e.cfg.Log.With("service", p.Service, "kind", p.Kind, "push", p.ID.String())
+	switch s.via() {
+	case None:
+		e.cfg.Count(p.Service, "late-off")
+		if s.Kind == Shop || s.Policy.Via == Off {
+			log.Info("a late answer is not sent: late-reply is off for this account")
+			return
+		}
+		e.bury(rec, "the answer came late, and without services[].wx-params.app-secret nothing can be sent to the user")
+		return
+	case Pickup:
+		e.shelve(rec)
+		return
+	}
+	sent, err := s.Outbox.Send(ctx, p.OpenID, rec.Answer)
+	rec.Answer = rec.Answer[min(sent, len(rec.Answer)):]
+	if err == nil {
+		e.cfg.Count(p.Service, "late-sent")
+		return
+	}
+	var und Undeliverable
+	switch {
+	case !errors.As(err, &und):
+		log.Warn("a late answer could not be sent now; it is tried again", "err", err)
+		e.putBack(rec, err)
+	case len(s.Policy.PickupWords) > 0:
+		e.shelve(rec)
+	default:
+		e.bury(rec, und.Undeliverable())
+	}
+}
+
+// putBack stores an unsent answer for another try.
+func (e *Engine) putBack(rec *record, err error) {
+	rec.Error = err.Error()
+	rec.sends++
+	rec.handedOver = true
+	due := time.Now().Add(pause(rec.sends))
+	if err := e.put(rec, store.Waiting, due); err != nil {
+		e.amend(func() error { return e.put(rec, store.Waiting, time.Now()) })
+	}
+	e.notify()
+}
+
+// deadFor is how long a dead letter can still be looked at.
+const deadFor = 7 * 24 * time.Hour
+
+// bury makes rec a dead letter, which the queue endpoint lists and retries.
+func (e *Engine) bury(rec *record, why string) {
+	rec.Error = why
+	rec.handedOver = true
+	e.cfg.Count(rec.Push.Service, "dead")
+	e.cfg.Log.Error("dead letter", "service", rec.Push.Service, "kind", rec.Push.Kind, "push", rec.Push.ID.String(), "why", why)
+	if err := e.put(rec, store.Dead, time.Now().Add(deadFor)); err != nil {
+		e.amend(func() error { return e.put(rec, store.Dead, time.Now().Add(deadFor)) })
+	}
+}

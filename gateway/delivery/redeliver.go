@@ -1,0 +1,289 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"wx-gateway/gateway/store"
+)
+
+// Bounds of the redelivery. A revived backend gets a trickle, and one account
+// cannot keep the others from theirs.
+const (
+	perService   = 8               // redeliveries in work for one account
+	claimAtOnce  = 64              // items taken from the queue in one go
+	lookEvery    = 5 * time.Second // at the latest, whatever NextDue says
+	expireAtOnce = 256
+)
+
+// recover takes up what an earlier run left: pushes in work are due at once,
+// and every stored one is known, so that WeChat's repeats are not forwarded.
+func (e *Engine) recover() error {
+	ctx := context.Background()
+	n, err := e.cfg.Queue.Recover(ctx, time.Now())
+	if err != nil {
+		return fmt.Errorf("cannot take up stored pushes: %w", err)
+	}
+	if n > 0 {
+		e.cfg.Log.Info("pushes of the last run are taken up", "count", n)
+	}
+	ids, err := e.cfg.Queue.IDs(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot list stored pushes: %w", err)
+	}
+	for _, text := range ids {
+		if id, ok := ParseID(text); ok {
+			e.mem.note(id, knownAtStart)
+		}
+	}
+	return nil
+}
+
+// knownAtStart is how long a push found in the store at start is known: longer
+// than WeChat repeats any.
+const knownAtStart = 4 * time.Hour
+
+// redeliver works the queue until Stop.
+func (e *Engine) redeliver() {
+	for {
+		e.retryAmends()
+		e.expire()
+		for _, it := range e.claim() {
+			e.jobs.Go(func() { e.again(it) })
+		}
+		t := time.NewTimer(e.untilDue())
+		select {
+		case <-e.stop:
+			t.Stop()
+			return
+		case <-e.wake:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// claim takes due items of accounts that can work on them.
+func (e *Engine) claim() []store.Item {
+	if e.isDraining() {
+		return nil
+	}
+	busy := map[string]bool{}
+	taken := map[string]int{}
+	skip := func(service string) bool {
+		known, seen := busy[service]
+		if !seen {
+			svc, ok := e.cfg.Service(service)
+			known = !ok || svc.Backend == nil || svc.Backend.Open()
+			busy[service] = known
+		}
+		if known {
+			return true
+		}
+		e.mu.Lock()
+		full := e.working[service]+taken[service] >= perService
+		e.mu.Unlock()
+		if !full {
+			taken[service]++
+		}
+		return full
+	}
+	items, err := e.cfg.Queue.Claim(e.ctx, time.Now(), claimAtOnce, skip)
+	if err != nil {
+		e.cfg.Log.Error("cannot read the queue; it is tried again", "err", err)
+		return nil
+	}
+	e.mu.Lock()
+	for _, it := range items {
+		e.working[it.Service]++
+	}
+	e.mu.Unlock()
+	return items
+}
+
+// untilDue is how long the queue has nothing to do.
+func (e *Engine) untilDue() time.Duration {
+	due, ok, err := e.cfg.Queue.NextDue(e.ctx)
+	if err != nil || !ok {
+		return lookEvery
+	}
+	// At least a little: a due item may belong to an account that is skipped.
+	return min(lookEvery, max(200*time.Millisecond, time.Until(due)))
+}
+
+// again delivers a stored push once more, or sends its stored answer.
+func (e *Engine) again(it store.Item) {
+	defer func() {
+		e.mu.Lock()
+		if e.working[it.Service]--; e.working[it.Service] == 0 {
+			delete(e.working, it.Service)
+		}
+		e.mu.Unlock()
+		e.notify()
+	}()
+	rec, err := readRecord(it)
+	if err != nil {
+		e.cfg.Log.Error("a stored push cannot be read; it is left in the queue as a dead letter", "push", it.ID, "err", err)
+		it.State, it.Due = store.Dead, time.Now().Add(deadFor)
+		if err := e.cfg.Queue.Put(context.Background(), it); err != nil {
+			e.cfg.Log.Error("cannot write the queue", "err", err)
+		}
+		return
+	}
+	svc, ok := e.cfg.Service(it.Service)
+	if !ok {
+		e.putBack(rec, errors.New("the service is not configured"))
+		return
+	}
+	if len(rec.Answer) > 0 {
+		e.sendStored(svc, rec)
+		return
+	}
+	e.callStored(svc, rec)
+}
+
+// sendStored sends an answer that the queue kept.
+func (e *Engine) sendStored(svc *Service, rec *record) {
+	if time.Since(rec.Push.Created) > svc.Policy.RedeliverFor+svc.Policy.Keep {
+		e.bury(rec, "the answer could not be sent in time: "+rec.Error)
+		return
+	}
+	e.send(e.ctx, svc, rec)
+	e.done(rec)
+}
+
+// done takes a redelivered push out of the queue, unless it went back there.
+func (e *Engine) done(rec *record) {
+	if rec.handedOver {
+		return
+	}
+	id := rec.Push.ID.String()
+	if err := e.drop(id); err != nil {
+		e.amend(func() error { return e.drop(id) })
+	}
+}
+
+// callStored posts a stored push to its backend.
+func (e *Engine) callStored(svc *Service, rec *record) {
+	p := &rec.Push
+	ctx, cancel := context.WithTimeout(e.ctx, svc.Policy.MaxWait)
+	defer cancel()
+	ans, err := svc.Backend.Post(ctx, Call{
+		Path: p.Path, OpenID: p.OpenID, PushID: p.ID.String(), Body: e.body(ctx, svc, p),
+		Attempt: rec.Calls + 1, Late: svc.via(),
+	})
+	if err != nil {
+		e.failedAgain(svc, rec, err)
+		return
+	}
+	rec.Calls++
+	e.cfg.Count(p.Service, "redelivered")
+	if ans.Async {
+		if err := e.put(rec, store.Async, time.Now().Add(asyncFor)); err != nil {
+			e.amend(func() error { return e.put(rec, store.Async, time.Now().Add(asyncFor)) })
+		}
+		return
+	}
+	rec.Answer = split(ans.Replies)
+	if len(rec.Answer) > 0 && time.Since(p.Created) > svc.Policy.MaxAgeReply {
+		e.cfg.Log.Info("the reply of an old push is not sent to the user", "service", p.Service, "push", p.ID.String(), "age", time.Since(p.Created).Round(time.Second))
+		rec.Answer = nil
+	}
+	if len(rec.Answer) > 0 {
+		e.send(e.ctx, svc, rec)
+	}
+	e.done(rec)
+}
+
+// failedAgain decides when a push is tried next, or that it is dead.
+func (e *Engine) failedAgain(svc *Service, rec *record, err error) {
+	f := failure(err)
+	if errors.Is(context.Cause(e.ctx), errDrained) {
+		e.requeue(rec, time.Now())
+		return
+	}
+	rec.Calls++
+	rec.Error = f.Error()
+	if f.Timeout {
+		rec.Timeouts++
+	}
+	switch {
+	case !f.Keep:
+		e.cfg.Count(rec.Push.Service, "unusable")
+		e.cfg.Log.Error("the backend's answer to a redelivered push could not be used", "service", rec.Push.Service, "push", rec.Push.ID.String(), "err", f.Err)
+		e.done(rec)
+	case rec.Timeouts > svc.Policy.Timeouts:
+		e.bury(rec, "the backend took the push and did not answer in time: "+rec.Error)
+	case time.Since(rec.Push.Created) > svc.Policy.RedeliverFor:
+		e.bury(rec, "the backend could not be reached in time: "+rec.Error)
+	default:
+		e.requeue(rec, time.Now().Add(pause(rec.Calls)))
+	}
+}
+
+func (e *Engine) requeue(rec *record, due time.Time) {
+	rec.handedOver = true
+	if err := e.put(rec, store.Waiting, due); err != nil {
+		e.amend(func() error { return e.put(rec, store.Waiting, time.Now()) })
+	}
+}
+
+// expire ends what has waited too long: an async answer that never came
+// becomes a dead letter, a dead letter is forgotten.
+func (e *Engine) expire() {
+	items, err := e.cfg.Queue.Expire(e.ctx, time.Now(), expireAtOnce)
+	if err != nil {
+		e.cfg.Log.Error("cannot clear the queue; it is tried again", "err", err)
+		return
+	}
+	for _, it := range items {
+		if it.State != store.Async {
+			continue
+		}
+		rec, err := readRecord(it)
+		if err != nil {
+			e.cfg.Log.Error("an expired push cannot be read", "push", it.ID, "err", err)
+			continue
+		}
+		e.bury(rec, asyncExpired)
+	}
+	if _, err := e.cfg.Values.Expire(e.ctx, time.Now(), expireAtOnce); err != nil {
+		e.cfg.Log.Error("cannot clear stored answers; it is tried again", "err", err)
+	}
+}
+
+// abandon runs after the last call has ended: what is still unfinished (an
+// answer no attempt took, an async push) is stored for the next run.
+func (e *Engine) abandon() {
+	for _, j := range e.mem.busy() {
+		j.mu.Lock()
+		out, told := j.out, j.told
+		if j.giveUp != nil {
+			j.giveUp.Stop()
+		}
+		j.mu.Unlock()
+		if out != nil && (told == replied || out.failed) {
+			continue
+		}
+		rec := record{Push: j.push, Calls: j.calls, Error: errDrained.Error()}
+		state, due := store.Waiting, time.Now()
+		if out != nil {
+			rec.Answer = split(out.all())
+		} else {
+			state, due = store.Async, j.push.Created.Add(asyncFor)
+		}
+		if out != nil && len(rec.Answer) == 0 {
+			continue
+		}
+		if !e.cfg.Durable {
+			e.cfg.Count(j.push.Service, "dropped")
+			e.cfg.Log.Error("push dropped: the gateway stops and there is no data-dir to keep it in", "service", j.push.Service, "kind", j.push.Kind, "push", j.push.ID.String())
+			continue
+		}
+		if err := e.put(&rec, state, due); err != nil {
+			e.cfg.Log.Error("cannot store an unfinished push", "service", j.push.Service, "push", j.push.ID.String(), "err", err)
+		}
+	}
+}

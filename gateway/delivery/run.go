@@ -1,0 +1,251 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"wx-gateway/gateway/msg"
+)
+
+// retryPauses are the waits before a backend that did nothing is tried again
+// within the inline time.
+var retryPauses = [...]time.Duration{200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second}
+
+// start runs the one backend call of a new job.
+func (e *Engine) start(j *job) {
+	within := j.inlineTime(j.base + 1)
+	e.jobs.Go(func() {
+		ans, err := e.call(j, within)
+		if err == nil && ans.Async {
+			e.await(j)
+			return
+		}
+		var out *outcome
+		if err == nil {
+			out = e.plan(j.svc, ans)
+		} else {
+			out = e.fail(j, err)
+		}
+		e.finish(j, out)
+	})
+}
+
+// call posts the push, again after a pause while the backend cannot be
+// reached and the answer could still be passive.
+func (e *Engine) call(j *job, within time.Duration) (msg.Answer, error) {
+	ctx, cancel := context.WithTimeout(e.ctx, j.svc.Policy.MaxWait)
+	defer cancel()
+	body := e.body(ctx, j.svc, &j.push)
+	for {
+		j.calls++
+		ans, err := j.svc.Backend.Post(ctx, Call{
+			Path: j.push.Path, OpenID: j.push.OpenID, PushID: j.push.ID.String(), Body: body,
+			Attempt: j.calls, ReplyWithin: within - time.Since(j.first), Late: j.svc.via(),
+		})
+		if err == nil {
+			return ans, nil
+		}
+		var f *Failure
+		if !errors.As(err, &f) || !f.Retry || j.calls > len(retryPauses) {
+			return ans, err
+		}
+		pause := retryPauses[j.calls-1]
+		if time.Since(j.first)+pause >= within || !sleep(ctx, pause) {
+			return ans, err
+		}
+	}
+}
+
+// body is the push's JSON with user info, where that is wanted.
+func (e *Engine) body(ctx context.Context, s *Service, p *Push) []byte {
+	if s.Users == nil || p.Info == NoInfo {
+		return p.Body
+	}
+	m := msg.Message{JSON: p.Body}
+	if p.Info == Unsubscribed {
+		return m.Body(s.Users.Unsubscribed(p.OpenID), "")
+	}
+	info, err := s.Users.Info(ctx, p.OpenID)
+	if err != nil {
+		return m.Body(nil, err.Error())
+	}
+	return m.Body(info, "")
+}
+
+// plan decides which reply of an answer is passive and what follows it.
+func (e *Engine) plan(s *Service, ans msg.Answer) *outcome {
+	out := &outcome{}
+	replies := ans.Replies
+	if len(replies) == 0 {
+		return out
+	}
+	first := replies[0]
+	switch {
+	case s.Kind == Shop:
+		if first.Type == "raw" {
+			out.reply = &first
+		}
+		return out
+	case s.Kind == MiniProgram && first.Type != "transfer_customer_service" && first.Type != "raw", !first.Passive():
+		out.rest = split(replies)
+		return out
+	case first.Type == "text" && len(first.Text) > msg.TextLimit:
+		pieces := msg.SplitText(first.Text, msg.TextLimit)
+		if s.Outbox == nil || s.Outbox.Refused() && s.Policy.Via != Pickup {
+			pieces = []string{cutText(first.Text)}
+			e.cfg.Log.Warn("a long text was cut: the account cannot send customer-service messages; set late-reply.via to pickup to keep the rest", "service", s.Name)
+		}
+		first.Text = pieces[0]
+		for _, p := range pieces[1:] {
+			out.rest = append(out.rest, msg.Reply{Type: "text", Text: p})
+		}
+	}
+	out.reply = &first
+	out.rest = append(out.rest, split(replies[1:])...)
+	return out
+}
+
+// split breaks long texts into pieces that a customer-service message takes.
+func split(replies []msg.Reply) []msg.Reply {
+	var out []msg.Reply
+	for _, r := range replies {
+		if r.Type != "text" || len(r.Text) <= msg.TextLimit {
+			out = append(out, r)
+			continue
+		}
+		for _, p := range msg.SplitText(r.Text, msg.TextLimit) {
+			out = append(out, msg.Reply{Type: "text", Text: p})
+		}
+	}
+	return out
+}
+
+// cutText shortens text to one passive reply, ending in "…".
+func cutText(text string) string {
+	const more = "…"
+	return msg.SplitText(text, msg.TextLimit-len(more))[0] + more
+}
+
+// finish gives the job its outcome and wakes every open attempt. false when it
+// had one already.
+func (e *Engine) finish(j *job, out *outcome) bool {
+	j.mu.Lock()
+	if j.out != nil {
+		j.mu.Unlock()
+		return false
+	}
+	j.out = out
+	late, open := j.late, j.open
+	if !late && out.reply == nil && open == 0 && !out.refuse {
+		j.told = success // nobody is waiting, and there is nothing to tell
+		if j.giveUp != nil {
+			j.giveUp.Stop()
+		}
+	}
+	close(j.done)
+	j.mu.Unlock()
+	switch {
+	case out.refuse:
+		e.mem.forget(j.push.ID)
+		e.leaveLane(j)
+	case out.failed:
+		e.mem.settle(j.push.ID, 0)
+		e.leaveLane(j)
+	case late:
+		e.readyLate(j)
+	case out.reply == nil && open == 0:
+		e.written(j)
+	}
+	return true
+}
+
+// fail decides what becomes of a push whose call brought no answer.
+func (e *Engine) fail(j *job, err error) *outcome {
+	f := failure(err)
+	rec := record{Push: j.push, Calls: j.calls, Error: f.Error()}
+	if f.Timeout {
+		rec.Timeouts = 1
+	}
+	log := e.cfg.Log.With("service", j.push.Service, "kind", j.push.Kind, "push", j.push.ID.String(), "err", f.Err)
+	drained := errors.Is(context.Cause(e.ctx), errDrained)
+	switch {
+	case !f.Keep:
+		e.cfg.Count(j.push.Service, "unusable")
+		log.Error("the backend's answer to a push could not be used")
+		e.release(j)
+	case drained && !e.cfg.Durable:
+		e.cfg.Count(j.push.Service, "dropped")
+		log.Error("push dropped: the gateway stops and there is no data-dir to keep it in")
+	case j.svc.Policy.RedeliverFor == 0:
+		e.cfg.Count(j.push.Service, "lost")
+		log.Error("push lost: redelivery is switched off")
+		e.release(j)
+	default:
+		if kerr := e.keepFailed(j, rec, drained); kerr != nil {
+			e.cfg.Count(j.push.Service, "refused")
+			log.Error("push not accepted: it failed and cannot be stored", "store", kerr)
+			return &outcome{failed: true, refuse: true}
+		}
+		e.cfg.Count(j.push.Service, "kept")
+		log.Warn("push kept for redelivery")
+	}
+	return &outcome{failed: true}
+}
+
+// failure finds the Failure inside err; an unknown error is kept, so that
+// nothing is lost by a fault of our own.
+func failure(err error) *Failure {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return &Failure{Keep: true, Err: err}
+}
+
+// settle ends a job whose answer has been told: a repeat within the next
+// minute gets it again.
+func (e *Engine) settle(j *job) {
+	e.release(j)
+	size := 0
+	if j.out.reply != nil {
+		size = replySize(j.out.reply)
+	}
+	j.push.Body = nil
+	e.mem.settle(j.push.ID, size)
+}
+
+func replySize(r *msg.Reply) int {
+	n := 200 + len(r.Text) + len(r.Title) + len(r.Description) + len(r.MediaID) + len(r.Raw)
+	for _, a := range r.Articles {
+		n += 64 + len(a.Title) + len(a.Description) + len(a.PicURL) + len(a.URL)
+	}
+	return n
+}
+
+// followAfter is the pause between a passive reply and what follows it, so
+// that the user sees them in order.
+const followAfter = 300 * time.Millisecond
+
+// follow sends what did not fit into the passive reply.
+func (e *Engine) follow(j *job, rest []msg.Reply) {
+	e.jobs.Go(func() {
+		if !sleep(e.ctx, followAfter) {
+			e.cfg.Log.Warn("the rest of an answer was not sent: the gateway is stopping", "service", j.push.Service, "push", j.push.ID.String())
+			return
+		}
+		e.send(e.ctx, j.svc, &record{Push: j.push, Calls: j.calls, Answer: rest})
+	})
+}
+
+// sleep waits for d; false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,73 @@
+package delivery
+
+import (
+	"context"
+	"sync"
+
+	"wx-gateway/gateway/codec"
+	"wx-gateway/gateway/msg"
+)
+
+// shelf coordinates the pick-up jobs of this process: an answer is offered to
+// one push at a time.
+type shelf struct {
+	mu    sync.Mutex
+	taken map[string]*job // by key: on its way to a user, not yet written
+	news  chan struct{}   // closed and replaced when an answer was stored
+}
+
+func newShelf() *shelf {
+	return &shelf{taken: map[string]*job{}, news: make(chan struct{})}
+}
+
+// changed is closed when the next answer is stored or comes back.
+func (s *shelf) changed() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.news
+}
+
+func (s *shelf) announce() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.news)
+	s.news = make(chan struct{})
+}
+
+// takeFirst takes the user's oldest answer that nobody else is being given.
+func (s *shelf) takeFirst(e *Engine, p *Push, j *job) (key string, reply *msg.Reply, ok bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	entries, err := e.cfg.Values.List(ctx, pickupPrefix(p.Service, p.OpenID), maxPickups)
+	if err != nil {
+		e.cfg.Log.Error("cannot read stored answers", "service", p.Service, "err", err)
+		return "", nil, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, entry := range entries {
+		if s.taken[entry.Key] != nil {
+			continue
+		}
+		var answer shelved
+		if err := codec.Unmarshal(entry.Value, &answer); err != nil {
+			e.cfg.Log.Error("a stored answer cannot be read", "service", p.Service, "err", err)
+			continue
+		}
+		s.taken[entry.Key] = j
+		r := answer.Reply
+		if r.Type == "text" && answer.Question != "" {
+			r.Text = "「" + answer.Question + "」\n" + r.Text
+		}
+		return entry.Key, &r, true
+	}
+	return "", nil, false
+}
+
+// untake makes an answer available again, or forgets one that was given out.
+func (s *shelf) untake(key string) {
+	s.mu.Lock()
+	delete(s.taken, key)
+	s.mu.Unlock()
+	s.announce()
+}
