@@ -1,0 +1,136 @@
+package push
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"wx-gateway/gateway/codec"
+	"wx-gateway/gateway/delivery"
+	"wx-gateway/gateway/msg"
+	"wx-gateway/gateway/web"
+)
+
+// changesUser lists the events after which cached user info is stale.
+var changesUser = map[string]bool{
+	"event/subscribe":                       true,
+	"event/unsubscribe":                     true,
+	"event/SCAN":                            true,
+	"event/user_info_modified":              true,
+	"event/user_authorization_revoke":       true,
+	"event/user_authorization_cancellation": true,
+}
+
+// answer lets an interceptor, the echo or the backend decide what WeChat hears.
+func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message, path string) delivery.Verdict {
+	kind := path[1:]
+	id := delivery.MakeID(h.cfg.Service, m.FromUserName, m.CreateTime, m.MsgType, m.Event, m.MsgID, o.body)
+	web.Note(ctx, slog.String("push", id.String()))
+	if changesUser[kind] && h.cfg.Forget != nil {
+		h.cfg.Forget(m.FromUserName)
+	}
+	if h.cfg.Interacted != nil {
+		h.cfg.Interacted(m.FromUserName, kind, ctx.Time())
+	}
+	if h.cfg.Echo {
+		return h.echo(m, kind)
+	}
+	p := delivery.Push{
+		ID: id, Service: h.cfg.Service, OpenID: m.FromUserName, Kind: kind, Path: path,
+		Body: m.JSON, Info: h.info(m, kind), Question: m.Content, Created: time.Now(),
+	}
+	in := delivery.Arrival{At: ctx.Time(), Stamp: q.stamp, Gone: func() bool { return web.PeerGone(ctx) }}
+	for _, i := range h.cfg.Intercept {
+		if v, ok := i.Intercept(p, m.Content, in); ok {
+			return v
+		}
+	}
+	return h.cfg.Deliver.Deliver(p, in)
+}
+
+// info says which user info the push carries: XML pushes of official accounts
+// only, as the reference does.
+func (h *Handler) info(m *msg.Message, kind string) delivery.InfoMode {
+	switch {
+	case !h.cfg.UserInfo || m.Format != msg.XML || m.FromUserName == "":
+		return delivery.NoInfo
+	case kind == "event/unsubscribe":
+		return delivery.Unsubscribed
+	}
+	return delivery.LookUp
+}
+
+// welcome greets a new follower of an account without a backend.
+const welcome = "欢迎关注！Welcome!"
+
+// echo answers for an account without a backend: enough to enable the server
+// configuration in the console and to see it work.
+func (h *Handler) echo(m *msg.Message, kind string) delivery.Verdict {
+	v := delivery.Verdict{Do: delivery.Reply, Attempt: 1, Outcome: "echo"}
+	switch {
+	case h.cfg.Kind != delivery.Official:
+		v.Do = delivery.Success
+	case kind == "msg/text":
+		v.Reply = &msg.Reply{Type: "text", Text: m.Content}
+	case kind == "msg/image", kind == "msg/voice", kind == "msg/video":
+		var media struct{ MediaId string }
+		if err := codec.Unmarshal(m.JSON, &media); err != nil || media.MediaId == "" {
+			v.Do = delivery.Success
+			break
+		}
+		v.Reply = &msg.Reply{Type: m.MsgType, MediaID: media.MediaId}
+	case kind == "event/subscribe":
+		v.Reply = &msg.Reply{Type: "text", Text: welcome}
+	default:
+		v.Do = delivery.Success
+	}
+	return v
+}
+
+// write tells WeChat the verdict, sealed when the push came sealed.
+func (h *Handler) write(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message, v delivery.Verdict) error {
+	if v.Written != nil {
+		web.AfterWrite(ctx, v.Written)
+	}
+	switch v.Do {
+	case delivery.Hang:
+		web.Drop(ctx)
+		return nil
+	case delivery.Refuse:
+		return web.Fail(fasthttp.StatusServiceUnavailable, "not accepted, please repeat", nil)
+	case delivery.Success:
+		ctx.SetContentType("text/plain; charset=utf-8")
+		ctx.SetBodyString("success")
+		return nil
+	}
+	return h.writeReply(ctx, q, o, m, v.Reply)
+}
+
+func (h *Handler) writeReply(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message, r *msg.Reply) error {
+	now := time.Now().Unix()
+	var body []byte
+	if m.Format == msg.JSON {
+		body = r.AppendJSON(nil, m.FromUserName, m.ToUserName, now)
+	} else {
+		body = r.AppendXML(nil, m.FromUserName, m.ToUserName, now)
+	}
+	if o.sealed && (r.Type != "raw" || r.Seal) && len(body) > 0 {
+		env, err := h.cfg.Box.Seal(o.key, o.token, body, now, q.nonce)
+		if err != nil {
+			return web.Fail(fasthttp.StatusInternalServerError, "cannot seal the reply", err)
+		}
+		if m.Format == msg.JSON {
+			body = env.AppendJSON(body[:0])
+		} else {
+			body = env.AppendXML(body[:0])
+		}
+	}
+	if m.Format == msg.JSON {
+		ctx.SetContentType("application/json; charset=UTF-8")
+	} else {
+		ctx.SetContentType("text/xml; charset=UTF-8")
+	}
+	ctx.Response.SetBodyRaw(body)
+	return nil
+}

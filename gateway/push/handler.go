@@ -1,0 +1,223 @@
+// Package push answers one push of WeChat's: verify, open, parse, let an
+// interceptor or the backend answer, seal, write. It reads like the protocol;
+// when and how often a backend is called is the business of delivery.
+package push
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"wx-gateway/gateway/crypt"
+	"wx-gateway/gateway/delivery"
+	"wx-gateway/gateway/msg"
+	"wx-gateway/gateway/web"
+)
+
+// Deliverer answers a push, from its backend or from what it knows.
+type Deliverer interface {
+	Deliver(p delivery.Push, in delivery.Arrival) delivery.Verdict
+}
+
+// Interceptor may answer a push before the backend does; false leaves it to
+// the next one. text is what the user wrote, "" for other kinds.
+type Interceptor interface {
+	Intercept(p delivery.Push, text string, in delivery.Arrival) (delivery.Verdict, bool)
+}
+
+// Config is one account as far as its pushes are concerned.
+type Config struct {
+	Service           string
+	AppID             string
+	Kind              delivery.Kind
+	Box               *crypt.Box
+	Timeout           time.Duration // how old, or ahead, a timestamp may be; 0: not judged
+	RequireEncryption bool          // plaintext pushes are refused
+	UserInfo          bool          // user info is appended to XML pushes
+	Echo              bool          // there is no backend: the account echoes
+	Deliver           Deliverer
+	Intercept         []Interceptor
+	Forget            func(openid string) // drops cached user info; nil where there is none
+	// Interacted notes what a user did, since it opens a window for messages
+	// to them; nil where none can be sent.
+	Interacted func(openid, kind string, at time.Time)
+	Log        *slog.Logger
+	// Refused counts refusals by reason; may be nil.
+	Refused func(reason string)
+}
+
+// Handler serves the service-path of one account.
+type Handler struct{ cfg Config }
+
+// New returns the handler of one account.
+func New(cfg Config) *Handler {
+	if cfg.Refused == nil {
+		cfg.Refused = func(string) {}
+	}
+	return &Handler{cfg: cfg}
+}
+
+// Serve is a web.Handler: GET answers WeChat's verification of the URL, POST a
+// push.
+func (h *Handler) Serve(ctx *fasthttp.RequestCtx) error {
+	switch {
+	case ctx.IsGet():
+		return h.verify(ctx)
+	case ctx.IsPost():
+		return h.push(ctx)
+	}
+	ctx.Response.Header.Set("Allow", "GET, POST")
+	return web.Fail(fasthttp.StatusMethodNotAllowed, "method not allowed", nil)
+}
+
+// query is what WeChat puts into the URL of a push.
+type query struct {
+	signature, timestamp, nonce, encryptType, msgSignature string
+	stamp                                                  time.Time
+}
+
+func readQuery(ctx *fasthttp.RequestCtx) query {
+	a := ctx.QueryArgs()
+	q := query{
+		signature:    string(a.Peek("signature")),
+		timestamp:    string(a.Peek("timestamp")),
+		nonce:        string(a.Peek("nonce")),
+		encryptType:  string(a.Peek("encrypt_type")),
+		msgSignature: string(a.Peek("msg_signature")),
+	}
+	if secs, err := strconv.ParseInt(q.timestamp, 10, 64); err == nil && secs > 0 {
+		q.stamp = time.Unix(secs, 0)
+	}
+	return q
+}
+
+// verify answers the echostr of a GET whose signature is right.
+func (h *Handler) verify(ctx *fasthttp.RequestCtx) error {
+	q := readQuery(ctx)
+	if _, err := h.cfg.Box.Verify(q.signature, q.timestamp, q.nonce); err != nil {
+		return h.refuse(fasthttp.StatusForbidden, "bad signature", "compare services[].wx-params.token with the console's Token", err)
+	}
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.SetBody(ctx.QueryArgs().Peek("echostr"))
+	return nil
+}
+
+// opened is a push whose sender is proven.
+type opened struct {
+	body       []byte
+	sealed     bool
+	key, token int // which ones opened it: the reply uses the same
+}
+
+func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
+	web.Note(ctx, slog.String("service", h.cfg.Service))
+	q := readQuery(ctx)
+	o, err := h.open(ctx, q)
+	if err != nil {
+		return err
+	}
+	m, err := msg.Parse(o.body)
+	if err != nil {
+		return h.refuse(fasthttp.StatusBadRequest, "cannot read the message", "", err)
+	}
+	path, err := m.Path()
+	if err != nil {
+		return h.refuse(fasthttp.StatusBadRequest, "cannot forward a message of that name", "", err)
+	}
+	if m.Injected {
+		h.cfg.Refused("injected")
+		h.cfg.Log.Warn("a push names a header twice: the first one counts", "service", h.cfg.Service, "kind", m.Kind())
+	}
+	v := h.answer(ctx, q, o, m, path)
+	web.Note(ctx, slog.String("kind", m.Kind()), slog.Int("attempt", v.Attempt), slog.String("outcome", v.Outcome))
+	return h.write(ctx, q, o, m, v)
+}
+
+// open verifies the request and opens its envelope, in the order of the
+// protocol: signature, timestamp, then what the body needs.
+func (h *Handler) open(ctx *fasthttp.RequestCtx, q query) (opened, error) {
+	token, err := h.cfg.Box.Verify(q.signature, q.timestamp, q.nonce)
+	if err != nil {
+		return opened{}, h.refuse(fasthttp.StatusForbidden, "bad signature", "compare services[].wx-params.token with the console's Token", err)
+	}
+	if err := h.checkAge(q, ctx.Time()); err != nil {
+		return opened{}, err
+	}
+	body := ctx.PostBody()
+	switch q.encryptType {
+	case "aes":
+		return h.unseal(q, body)
+	case "", "raw":
+	default:
+		return opened{}, h.refuse(fasthttp.StatusBadRequest, "unknown encrypt_type", "", fmt.Errorf("encrypt_type %.20q", q.encryptType))
+	}
+	if bytes.Contains(body, []byte("Encrypt")) {
+		if _, _, err := msg.ParseEnvelope(body); err == nil {
+			return opened{}, h.refuse(fasthttp.StatusBadRequest, "the body is encrypted, but the query lacks encrypt_type=aes", "a proxy in front must pass the whole query on", nil)
+		}
+	}
+	if h.cfg.RequireEncryption {
+		return opened{}, h.refuse(fasthttp.StatusForbidden, "plaintext is not accepted",
+			fmt.Sprintf("account %s sends plaintext: choose 安全模式 in the console, or set require-encryption to false", h.cfg.Service), nil)
+	}
+	return opened{body: body, token: token}, nil
+}
+
+// checkAge refuses a push that is too old or too far ahead. WeChat repeats
+// pushes to the letter, so a nonce seen before is no reason.
+func (h *Handler) checkAge(q query, now time.Time) error {
+	if h.cfg.Timeout == 0 {
+		return nil
+	}
+	if q.stamp.IsZero() {
+		return h.refuse(fasthttp.StatusForbidden, "bad timestamp", "", nil)
+	}
+	if age := now.Sub(q.stamp); age > h.cfg.Timeout || age < -h.cfg.Timeout {
+		return h.refuse(fasthttp.StatusForbidden, "timestamp out of range",
+			"check this machine's clock, or raise services[].timeout (0 switches the check off)",
+			fmt.Errorf("the push is %s old, allowed are %s", age.Round(time.Second), h.cfg.Timeout))
+	}
+	return nil
+}
+
+func (h *Handler) unseal(q query, body []byte) (opened, error) {
+	if !h.cfg.Box.HasKey() {
+		return opened{}, h.refuse(fasthttp.StatusBadRequest, "the push is encrypted, but the account has no aes-key",
+			"set services[].wx-params.aes-key to the console's EncodingAESKey", nil)
+	}
+	encrypt, _, err := msg.ParseEnvelope(body)
+	if err != nil {
+		return opened{}, h.refuse(fasthttp.StatusBadRequest, "cannot find Encrypt in the body", "", err)
+	}
+	token, err := h.cfg.Box.VerifyMsg(q.msgSignature, q.timestamp, q.nonce, encrypt)
+	if err != nil {
+		return opened{}, h.refuse(fasthttp.StatusForbidden, "bad msg_signature", "compare services[].wx-params.token with the console's Token", err)
+	}
+	plain, err := h.cfg.Box.Open(encrypt)
+	switch {
+	case errors.Is(err, crypt.ErrAppID):
+		return opened{}, h.refuse(fasthttp.StatusForbidden, "sealed for another app-id", "compare services[].wx-params.app-id with the console's AppID", err)
+	case err != nil:
+		return opened{}, h.refuse(fasthttp.StatusBadRequest, "cannot open the envelope", "compare services[].wx-params.aes-key with the console's EncodingAESKey", err)
+	}
+	return opened{body: plain.Msg, sealed: true, key: plain.Key, token: token}, nil
+}
+
+// refuse makes the error of a push that is not accepted: the caller hears the
+// step, the log also what to mend.
+func (h *Handler) refuse(status int, step, mend string, err error) error {
+	h.cfg.Refused(step)
+	if mend != "" {
+		if err == nil {
+			err = errors.New(mend)
+		} else {
+			err = fmt.Errorf("%w: %s", err, mend)
+		}
+	}
+	return web.Fail(status, step, err)
+}
