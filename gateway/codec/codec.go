@@ -12,9 +12,11 @@
 // the place and the Go field, never the text of the document: answers of
 // WeChat's API hold tokens.
 //
-// Types that come here are plain structs, maps, slices, strings, numbers and
-// RawMessage. The tag option omitzero and the option string are not
-// understood by json-iterator and must not be used.
+// Types that come here are plain structs, maps with string keys, slices,
+// strings, numbers and RawMessage. Where the two libraries differ beyond
+// repair, these types stay away from it: no tag option omitzero or string;
+// and of two fields whose names differ only in case (MsgId, MsgID), a key in a
+// third spelling may go to either.
 package codec
 
 import (

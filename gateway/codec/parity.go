@@ -24,6 +24,7 @@ import (
 //   - null resets strings and numbers instead of leaving them
 //   - a RawMessage keeps the blanks before its value, turns null into nil and
 //     is written with its blanks
+//   - some integers beyond 64 bits wrap around: 21000000000000000000
 //   - any string passes as a Number, and any text in a Number is written
 //   - base64 with an escaped slash is refused
 //   - what a json.Marshaler returns is written unchecked
@@ -47,6 +48,30 @@ func (*parity) CreateDecoder(typ reflect2.Type) jsoniter.ValDecoder {
 		return decoderFunc(decodeNumber)
 	case rawType:
 		return decoderFunc(decodeRaw)
+	case reflect.TypeFor[int]():
+		return decodeInt[int](strconv.IntSize)
+	case reflect.TypeFor[int8]():
+		return decodeInt[int8](8)
+	case reflect.TypeFor[int16]():
+		return decodeInt[int16](16)
+	case reflect.TypeFor[int32]():
+		return decodeInt[int32](32)
+	case reflect.TypeFor[int64]():
+		return decodeInt[int64](64)
+	case reflect.TypeFor[uint]():
+		return decodeUint[uint](strconv.IntSize)
+	case reflect.TypeFor[uint8]():
+		return decodeUint[uint8](8)
+	case reflect.TypeFor[uint16]():
+		return decodeUint[uint16](16)
+	case reflect.TypeFor[uint32]():
+		return decodeUint[uint32](32)
+	case reflect.TypeFor[uint64]():
+		return decodeUint[uint64](64)
+	case reflect.TypeFor[float32]():
+		return decodeFloat[float32](32)
+	case reflect.TypeFor[float64]():
+		return decodeFloat[float64](64)
 	}
 	return nil
 }
@@ -172,6 +197,39 @@ func decodeNumber(p unsafe.Pointer, it *jsoniter.Iterator) {
 		*(*json.Number)(p) = json.Number(s)
 	default:
 		it.ReportError("decode number", "neither number nor string")
+	}
+}
+
+func decodeInt[T int | int8 | int16 | int32 | int64](size int) decoderFunc {
+	return func(p unsafe.Pointer, it *jsoniter.Iterator) {
+		n, err := strconv.ParseInt(string(it.ReadNumber()), 10, size)
+		if err != nil {
+			it.ReportError("decode integer", "not an integer of this size")
+			return
+		}
+		*(*T)(p) = T(n)
+	}
+}
+
+func decodeUint[T uint | uint8 | uint16 | uint32 | uint64](size int) decoderFunc {
+	return func(p unsafe.Pointer, it *jsoniter.Iterator) {
+		n, err := strconv.ParseUint(string(it.ReadNumber()), 10, size)
+		if err != nil {
+			it.ReportError("decode integer", "not an integer of this size")
+			return
+		}
+		*(*T)(p) = T(n)
+	}
+}
+
+func decodeFloat[T float32 | float64](size int) decoderFunc {
+	return func(p unsafe.Pointer, it *jsoniter.Iterator) {
+		f, err := strconv.ParseFloat(string(it.ReadNumber()), size)
+		if err != nil {
+			it.ReportError("decode float", "not a float of this size")
+			return
+		}
+		*(*T)(p) = T(f)
 	}
 }
 
