@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"wx-gateway/conf"
+	"wx-gateway/gateway"
+)
+
+// serve runs the gateway until ctx ends; the exit code tells how that went.
+func serve(ctx context.Context, getenv func(string) (string, bool), stderr io.Writer) int {
+	// Before the first read, so that no change in between is missed.
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+
+	cfg, warnings, err := load(getenv)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	log := newLogger(cfg.Log, stderr)
+	for _, w := range warnings {
+		log.Warn("configuration: " + w.String())
+	}
+	log.Info("wx-gateway", "version", version, "built", buildTime)
+	g, err := gateway.New(cfg, gateway.Options{
+		Log:  log,
+		Load: func() (*conf.Config, []conf.Problem, error) { return load(getenv) },
+	})
+	if err == nil {
+		err = g.Start()
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	code := 0
+	changed := watch(ctx, g.Files)
+loop:
+	for {
+		select {
+		case <-ctx.Done():
+			break loop
+		case err := <-g.Failed():
+			log.Error("a listener ended", "err", err)
+			code = 1
+			break loop
+		case <-hup:
+			reload(g, log, "SIGHUP")
+		case <-changed:
+			reload(g, log, "file changed")
+		}
+	}
+	log.Info("stopping")
+	if err := g.Stop(); err != nil {
+		log.Error("cannot stop cleanly", "err", err)
+		code = 1
+	}
+	return code
+}
+
+func reload(g *gateway.Gateway, log *slog.Logger, why string) {
+	if err := g.Reload(); err != nil {
+		log.Error(err.Error(), "why", why)
+	}
+}
+
+func newLogger(c conf.Log, w io.Writer) *slog.Logger {
+	opt := &slog.HandlerOptions{Level: c.Level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opt))
+	}
+	return slog.New(slog.NewTextHandler(w, opt))
+}
+
+// watchEvery is how often the files of the configuration are read for a
+// change. Reading beats notifications here: mounted secrets change by a
+// symlink swap far away from the file.
+const watchEvery = 2 * time.Second
+
+// watch tells when the content of the files has changed and stayed the same
+// for one look, so that a file half written is not taken up.
+func watch(ctx context.Context, files func() []string) <-chan struct{} {
+	out := make(chan struct{}, 1)
+	go func() {
+		t := time.NewTicker(watchEvery)
+		defer t.Stop()
+		served := fingerprint(files())
+		last := served
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
+			now := fingerprint(files())
+			if now != served && now == last {
+				served = now
+				select {
+				case out <- struct{}{}:
+				default:
+				}
+			}
+			last = now
+		}
+	}()
+	return out
+}
+
+// fingerprint is a hash over the files' names and contents.
+func fingerprint(files []string) [sha256.Size]byte {
+	h := sha256.New()
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		fmt.Fprintf(h, "%s %d %v\n", f, len(data), err)
+		h.Write(data)
+	}
+	return [sha256.Size]byte(h.Sum(nil))
+}

@@ -1,0 +1,67 @@
+package gateway
+
+import (
+	"log/slog"
+	"sync"
+
+	"wx-gateway/gateway/backend"
+	"wx-gateway/gateway/grant"
+	"wx-gateway/gateway/httpc"
+	"wx-gateway/gateway/weixin"
+)
+
+// shared is what all accounts use and no reload touches.
+type shared struct {
+	wechat  *httpc.Client // to WeChat, through a proxy where the environment names one
+	backend *httpc.Client // to backends, TLS verified
+	grants  *grant.Memory[weixin.Grant]
+	log     *slog.Logger
+
+	mu       sync.Mutex
+	accounts map[accountKey]*account
+	lines    map[string]*backend.Line // by service name
+}
+
+// account finds a running account or makes one that does not run yet.
+func (s *shared) account(k accountKey) *account {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.accounts[k]; a != nil {
+		return a
+	}
+	return newAccount(k, s, s.log)
+}
+
+// keep registers an account of the site that is about to be served.
+func (s *shared) keep(k accountKey, a *account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accounts[k] = a
+}
+
+// drop forgets an account that no site uses any more.
+func (s *shared) drop(k accountKey, a *account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.accounts[k] == a {
+		delete(s.accounts, k)
+	}
+}
+
+// line is the line behind a service's backend; its length of service survives
+// reloads, so that calls of the old site count too.
+func (s *shared) line(service string, workers int) *backend.Line {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lines[service]
+	if l == nil {
+		l = backend.NewLine(workers)
+		s.lines[service] = l
+	}
+	return l
+}
+
+func (s *shared) close() {
+	s.wechat.CloseIdle()
+	s.backend.CloseIdle()
+}

@@ -1,0 +1,246 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"wx-gateway/conf"
+	"wx-gateway/gateway/backend"
+	"wx-gateway/gateway/crypt"
+	"wx-gateway/gateway/delivery"
+	"wx-gateway/gateway/endpoint"
+	"wx-gateway/gateway/httpc"
+	"wx-gateway/gateway/push"
+	"wx-gateway/gateway/webauth"
+)
+
+// site is everything that one configuration describes: routes and accounts. A
+// reload builds the next one completely before it swaps.
+type site struct {
+	public, internal *routes
+	services         map[string]*delivery.Service
+	endpoints        map[string]*endpoint.Account // by service name
+	accounts         map[accountKey]*account
+	workers          map[string]int // by service name: workerNum
+	shared           *shared
+	log              *slog.Logger
+	inFlight         atomic.Int64 // requests that use this site
+}
+
+// newShared makes what outlives reloads.
+func newShared(log *slog.Logger) *shared {
+	return &shared{
+		wechat:   httpc.New(httpc.Config{Name: "wechat", Proxy: true}),
+		backend:  httpc.New(httpc.Config{Name: "backend", MaxConns: maxBackendConns}),
+		accounts: map[accountKey]*account{},
+		lines:    map[string]*backend.Line{},
+		grants:   webauth.NewCodes(maxGrants),
+		log:      log,
+	}
+}
+
+const (
+	maxBackendConns = 1 << 16 // workerNum is what limits calls
+	maxRelay        = 10 << 20
+	maxGrants       = 10_000 // OAuth codes remembered for a minute
+)
+
+// newSite builds a site from a validated configuration. Nothing it makes runs
+// before start.
+func newSite(g *Gateway, cfg *conf.Config) (*site, error) {
+	s := &site{
+		public: newRoutes(), internal: newRoutes(),
+		services: map[string]*delivery.Service{}, endpoints: map[string]*endpoint.Account{},
+		accounts: map[accountKey]*account{}, workers: map[string]int{},
+		shared: g.shared, log: g.log,
+	}
+	for i := range cfg.Services {
+		if err := s.addService(g, cfg, &cfg.Services[i]); err != nil {
+			return nil, fmt.Errorf("cannot set up service %q: %w", cfg.Services[i].Name, err)
+		}
+	}
+	s.addEndpoints(g, cfg)
+	return s, nil
+}
+
+// addService sets up one account: its push handler, its web authorization, and
+// what the endpoints may do with it.
+func (s *site) addService(g *Gateway, cfg *conf.Config, sc *conf.Service) error {
+	client, err := s.backendClient(sc)
+	if err != nil {
+		return err
+	}
+	acc := s.account(cfg, sc)
+	ep := &endpoint.Account{Name: sc.Name, AppID: sc.AppID}
+	svc := &delivery.Service{
+		Name: sc.Name, Kind: delivery.Kind(sc.Kind), KeyTTL: keyTTL(sc), Policy: policy(sc),
+	}
+	if acc != nil {
+		ep.API, ep.SNS, ep.Users, ep.Ticket = acc.client, acc.sns, acc.users, acc.ticket
+		svc.Outbox = acc.outbox
+		if sc.AppendUserInfo {
+			svc.Users = directory{acc.users}
+		}
+	}
+	s.endpoints[sc.Name] = ep
+	if sc.MsgProxyPass != "" {
+		s.workers[sc.Name] = sc.WorkerNum
+		svc.Backend = poster{backend.New(backend.Config{
+			Service: sc.Name, AppID: sc.AppID, Base: sc.MsgProxyPass, Secret: sc.BackendSecret.Reveal(),
+			HTTP: client, Line: s.shared.line(sc.Name, sc.WorkerNum), Log: g.log,
+		})}
+	}
+	s.services[sc.Name] = svc
+	if sc.ServicePath != "" {
+		if err := s.addPushes(g, sc, acc); err != nil {
+			return err
+		}
+	}
+	if sc.RedirectLive() {
+		s.addWebauth(sc, acc)
+	}
+	return nil
+}
+
+func (s *site) addPushes(g *Gateway, sc *conf.Service, acc *account) error {
+	box, err := crypt.New(crypt.Config{AppID: sc.AppID, Tokens: reveal(sc.Token, sc.TokensOld), Keys: reveal(sc.AESKey, sc.AESKeysOld)})
+	if err != nil {
+		return err
+	}
+	pc := push.Config{
+		Service: sc.Name, AppID: sc.AppID, Kind: delivery.Kind(sc.Kind), Box: box,
+		Timeout: sc.Timeout, RequireEncryption: sc.RequireEncryption,
+		UserInfo: acc != nil && sc.AppendUserInfo, Echo: sc.MsgProxyPass == "",
+		Deliver: g.engine, Intercept: []push.Interceptor{g.engine}, Log: g.log,
+	}
+	if acc != nil {
+		pc.Forget, pc.Interacted = acc.users.Forget, acc.outbox.Interacted
+	}
+	s.public.handle(sc.ServicePath, push.New(pc).Serve)
+	return nil
+}
+
+func (s *site) addWebauth(sc *conf.Service, acc *account) {
+	tlsConfig, _ := backendTLS(sc) // an unreadable file was reported by backendClient
+	wc := webauth.Config{
+		Service: sc.Name, AppID: sc.AppID, RedirectURL: sc.RedirectURL, UserInfoFlag: sc.RedirectUserInfoFlag,
+		HTTP:          httpc.New(httpc.Config{Name: "redirect-url", TLS: tlsConfig, MaxResponse: maxRelay}),
+		BackendSecret: sc.BackendSecret.Reveal(), Slots: sc.WorkerNum,
+		Log: s.log, Now: time.Now, Codes: s.shared.grants,
+	}
+	if acc != nil {
+		wc.SNS, wc.Users = acc.sns, acc.users
+	}
+	s.public.handle(sc.RedirectPath, webauth.New(wc).Serve)
+}
+
+// account finds or makes what the service's app-id owns; nil without a secret.
+func (s *site) account(cfg *conf.Config, sc *conf.Service) *account {
+	if sc.AppSecret == "" {
+		return nil
+	}
+	k := accountKey{
+		appID: sc.AppID, secret: sc.AppSecret.Reveal(), apiBase: cfg.WXAPIBase, mpBase: cfg.WXMPBase,
+		tokenAPI: cfg.TokenAPI, cacheDir: cfg.TokenCacheDir,
+	}
+	a := s.accounts[k]
+	if a == nil {
+		a = s.shared.account(k)
+		s.accounts[k] = a
+	}
+	return a
+}
+
+// backendClient is the shared client, or one of the service's own where it has
+// TLS settings.
+func (s *site) backendClient(sc *conf.Service) (*httpc.Client, error) {
+	tlsConfig, err := backendTLS(sc)
+	if err != nil || tlsConfig == nil {
+		return s.shared.backend, err
+	}
+	return httpc.New(httpc.Config{Name: "backend", TLS: tlsConfig, MaxConns: maxBackendConns}), nil
+}
+
+// backendTLS is the service's backend-tls, nil where the defaults hold.
+func backendTLS(sc *conf.Service) (*tls.Config, error) {
+	t := sc.BackendTLS
+	if t.CAFile == "" && !t.Insecure {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.Insecure}
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read backend-tls.ca-file: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("cannot read backend-tls.ca-file %s: no PEM certificate in it", t.CAFile)
+		}
+	}
+	return c, nil
+}
+
+// keyTTL is how long a push is known: WeChat repeats within 15 s, a shop's
+// pushes for hours.
+func keyTTL(sc *conf.Service) time.Duration {
+	if sc.Kind == conf.Shop {
+		return 4 * time.Hour
+	}
+	return max(2*sc.Timeout, 10*time.Minute)
+}
+
+func reveal(first conf.Secret, more []conf.Secret) []string {
+	var all []string
+	for _, s := range append([]conf.Secret{first}, more...) {
+		if s != "" {
+			all = append(all, s.Reveal())
+		}
+	}
+	return all
+}
+
+// start sets going what the site has made new.
+func (s *site) start() {
+	for k, a := range s.accounts {
+		s.shared.keep(k, a)
+		a.start()
+	}
+	for name, n := range s.workers {
+		s.shared.line(name, n).Resize(n)
+	}
+}
+
+func (s *site) leave() { s.inFlight.Add(-1) }
+
+// retireWait bounds how long a replaced site waits for its requests.
+const retireWait = 2 * time.Minute
+
+// retire waits until the last request of a replaced site is over, then ends
+// what the site served now does not use.
+func (g *Gateway) retire(s *site) {
+	for began := time.Now(); s.inFlight.Load() > 0 && time.Since(began) < retireWait; {
+		time.Sleep(20 * time.Millisecond)
+	}
+	g.reload.Lock()
+	defer g.reload.Unlock()
+	now := g.site.Load()
+	for k, a := range s.accounts {
+		if now.accounts[k] != a {
+			s.shared.drop(k, a)
+			a.stop()
+		}
+	}
+}
+
+// stop ends everything of the last site.
+func (s *site) stop() {
+	for _, a := range s.accounts {
+		a.stop()
+	}
+}
