@@ -1,0 +1,49 @@
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BUILT   := $(shell date -u +%Y-%m-%dT%H:%M:%SZ)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.buildTime=$(BUILT)
+FUZZTIME ?= 10s
+
+.PHONY: build run demo test race lint fuzz bench check clean deps
+
+build: ## the program, in this folder
+	go build -trimpath -ldflags '$(LDFLAGS)' -o wx-gateway ./cmd/wx-gateway
+
+run: build ## the gateway on conf.json, or on $CONF_FILE
+	CONF_FILE=$${CONF_FILE:-conf.json} ./wx-gateway
+
+demo: build ## simulator + sample backend + gateway, real pushes, every hop printed
+	go run ./examples/demo
+
+test: ## the whole suite
+	go test ./...
+
+race: ## the suite under the race detector
+	go test -race ./...
+
+lint: ## formatting, vet, staticcheck
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	@for pkg in $$(go list ./...); do \
+	  dir=$$(go list -f '{{.Dir}}' $$pkg); \
+	  for t in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go 2>/dev/null | sed 's/func //'); do \
+	    echo "== $$pkg $$t"; \
+	    go test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+bench: build ## micro benchmarks, then the running gateway against a bare proxy
+	go test -run '^$$' -bench . -benchmem ./gateway/... ./conf/...
+	go run ./bench
+
+check: lint test race ## what CI runs
+	go test -tags stdjson ./...
+
+deps: ## what the full suite needs on Debian
+	@echo "the suite needs only Go"
+
+clean:
+	rm -f wx-gateway
+	go clean -testcache
