@@ -102,7 +102,7 @@ func (s *site) addService(g *Gateway, cfg *conf.Config, sc *conf.Service) error 
 		}
 	}
 	if sc.RedirectLive() {
-		s.addWebauth(sc, acc)
+		s.addWebauth(cfg, sc, acc)
 	}
 	return nil
 }
@@ -125,13 +125,13 @@ func (s *site) addPushes(g *Gateway, sc *conf.Service, acc *account) error {
 	return nil
 }
 
-func (s *site) addWebauth(sc *conf.Service, acc *account) {
+func (s *site) addWebauth(cfg *conf.Config, sc *conf.Service, acc *account) {
 	tlsConfig, _ := backendTLS(sc) // an unreadable file was reported by backendClient
 	wc := webauth.Config{
 		Service: sc.Name, AppID: sc.AppID, RedirectURL: sc.RedirectURL, UserInfoFlag: sc.RedirectUserInfoFlag,
 		HTTP:          httpc.New(httpc.Config{Name: "redirect-url", TLS: tlsConfig, MaxResponse: maxRelay}),
 		BackendSecret: sc.BackendSecret.Reveal(), Slots: sc.WorkerNum,
-		Log: s.log, Now: time.Now, Codes: s.shared.grants,
+		Log: s.log, Now: time.Now, Codes: s.shared.grants, Trusted: cfg.Internal.TrustedProxies,
 	}
 	if acc != nil {
 		wc.SNS, wc.Users = acc.sns, acc.users

@@ -90,8 +90,10 @@ func readQuery(ctx *fasthttp.RequestCtx) query {
 		encryptType:  string(a.Peek("encrypt_type")),
 		msgSignature: string(a.Peek("msg_signature")),
 	}
-	if secs, err := strconv.ParseInt(q.timestamp, 10, 64); err == nil && secs > 0 {
-		q.stamp = time.Unix(secs, 0)
+	// Ten plain digits and nothing else: the signature covers timestamp and
+	// nonce as one string, so a digit could be moved from one to the other.
+	if secs, err := strconv.ParseUint(q.timestamp, 10, 64); err == nil && len(q.timestamp) == 10 {
+		q.stamp = time.Unix(int64(secs), 0)
 	}
 	return q
 }

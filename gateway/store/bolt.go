@@ -90,6 +90,10 @@ func (s *Bolt) Values() Values { return s.values }
 // Durable reports whether what is stored outlives the process: true.
 func (s *Bolt) Durable() bool { return true }
 
+// Healthy returns nil if the store can be written as far as is known: the last write succeeded. While it did not,
+// Healthy itself tries one, at most once a second, and waits at most a second for it. Damage stays until the next start.
+func (s *Bolt) Healthy() error { return s.healthy() }
+
 // Close waits for the transaction under way and closes the file. Changes that have not begun by then, and all later
 // calls, fail with ErrClosed.
 func (s *Bolt) Close() error {

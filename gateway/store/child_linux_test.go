@@ -10,6 +10,10 @@ import (
 	"testing"
 )
 
+func childJobs() map[string]func(path string) error {
+	return map[string]func(path string) error{"put": putUntilKilled, "limit": fillLimit, "tmpfs": fillTmpfs}
+}
+
 // fillLimit meets a limit on the size of its files.
 func fillLimit(path string) error {
 	s, err := OpenBolt(path, BoltConfig{})

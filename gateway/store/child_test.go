@@ -20,8 +20,7 @@ const childJob = "STORE_TEST_CHILD"
 const childPath = "STORE_TEST_PATH"
 
 func child(job string) int {
-	jobs := map[string]func(path string) error{"put": putUntilKilled, "limit": fillLimit, "tmpfs": fillTmpfs}
-	do, ok := jobs[job]
+	do, ok := childJobs()[job]
 	if !ok {
 		fmt.Println("no such job:", job)
 		return 2

@@ -296,9 +296,8 @@ func panicError(p any) error {
 	return fmt.Errorf("%v", p)
 }
 
-// Healthy returns nil if the store can be written as far as is known: the last write succeeded. While it did not,
-// Healthy itself tries one, at most once a second, and waits at most a second for it.
-func (d *disk) Healthy() error {
+// healthy is Bolt.Healthy.
+func (d *disk) healthy() error {
 	d.mu.Lock()
 	err := d.failed
 	if d.damaged != nil {
