@@ -258,12 +258,28 @@ func TestRefusals(t *testing.T) {
 	post(t, "encrypt_type changed", strings.Replace(url, "encrypt_type=aes", "encrypt_type=des", 1), body, 400, "unknown encrypt_type")
 	post(t, "msg_signature removed", strings.Replace(url, "msg_signature=", "no=", 1), body, 403, "bad msg_signature")
 	post(t, "no query", strings.Split(url, "?")[0], body, 403, "bad signature")
-	post(t, "body too large", url, make([]byte, 2<<20), 413, "body too large")
+	tooLarge(t, w.g.PublicAddr())
 	if n := len(w.backend.calls("")); n != 0 {
 		t.Errorf("%d refused pushes were forwarded", n)
 	}
 	wantContains(t, "log", w.logs.String(), "sends plaintext: choose 安全模式 in the console, or set require-encryption to false", `expected \"`+testAppID)
 	wantContains(t, "the answer to a good push", w.send(sim.Safe, text("x")), "echo: x")
+}
+
+// tooLarge announces a body beyond max-body; it is refused before a byte of it
+// is read.
+func tooLarge(t *testing.T, addr string) {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, "POST /wx HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n")
+	b, _ := io.ReadAll(c)
+	if !strings.HasPrefix(string(b), "HTTP/1.1 413 ") || !strings.HasSuffix(string(b), "body too large") {
+		t.Errorf("body too large: %q, want 413", b)
+	}
 }
 
 func post(t *testing.T, name, url string, body []byte, status int, reason string) {
@@ -638,4 +654,27 @@ func TestDrain(t *testing.T) {
 	eventually(t, "the backend call", func() bool { return len(w.backend.calls("/msg/text")) == 1 })
 	w.stop()
 	wantContains(t, "answer", <-got, "echo: last")
+}
+
+// TestReady tells of each account whether a token could be had; one account's
+// trouble does not take the gateway out of service.
+func TestReady(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c map[string]any) {
+		c["common-endpoints"].(map[string]any)["ready"] = "/ready"
+	})
+	eventually(t, "a token", func() bool {
+		status, body := w.get("/ready")
+		return status == 200 && strings.Contains(body, `"name":"main"`) && strings.Contains(body, `"token":"ok"`)
+	})
+	broken := newWorld(t, param("app-id", "wx0000000000000001"), func(c map[string]any) {
+		c["common-endpoints"].(map[string]any)["ready"] = "/ready"
+	})
+	defer broken.platform.Fault(sim.Fault{Path: "cgi-bin/stable_token", Code: 40164, Msg: "invalid ip 203.0.113.7, not in whitelist"})()
+	broken.stop()
+	broken.start()
+	eventually(t, "the reason in words", func() bool {
+		status, body := broken.get("/ready")
+		return status == 200 && strings.Contains(body, `"ok":false`) && strings.Contains(body, "203.0.113.7")
+	})
 }

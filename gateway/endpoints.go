@@ -47,14 +47,15 @@ func (s *site) addEndpoints(g *Gateway, cfg *conf.Config) {
 		{e.SignJSAPI, false, set.SignJSAPI},
 		{e.ChannelsECOrderDetail, false, set.OrderDetail},
 		{e.ChannelsECRefundDetail, false, set.RefundDetail},
+		{e.Ready, false, endpoint.Ready(func() endpoint.Readiness { return s.readiness(g) })},
 	} {
-		on.handle(r.path, web.JSONFaults(endpoint.Guarded(door, r.power, r.serve)))
+		on.handle(r.path, endpoint.Guarded(door, r.power, r.serve))
 	}
 	s.public.handle(e.HealthCheck, set.Health)
 	s.internal.handle(e.HealthCheck, set.Health)
 	for _, later := range []struct{ key, path string }{
 		{"access-token", e.AccessToken}, {"wx-api", e.WxAPI}, {"reply", e.Reply}, {"queue", e.Queue},
-		{"metrics", e.Metrics}, {"ready", e.Ready}, {"pprof", e.Pprof},
+		{"metrics", e.Metrics}, {"pprof", e.Pprof},
 	} {
 		if later.path != "" {
 			s.log.Warn("common-endpoints." + later.key + " is configured, but this version does not serve it")

@@ -57,6 +57,7 @@ type storage interface {
 	Queue() store.Queue
 	Values() store.Values
 	Durable() bool
+	Healthy() error
 	Close() error
 }
 

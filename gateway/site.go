@@ -16,6 +16,7 @@ import (
 	"wx-gateway/gateway/endpoint"
 	"wx-gateway/gateway/httpc"
 	"wx-gateway/gateway/push"
+	"wx-gateway/gateway/token"
 	"wx-gateway/gateway/webauth"
 )
 
@@ -26,7 +27,8 @@ type site struct {
 	services         map[string]*delivery.Service
 	endpoints        map[string]*endpoint.Account // by service name
 	accounts         map[accountKey]*account
-	workers          map[string]int // by service name: workerNum
+	workers          map[string]int           // by service name: workerNum
+	tokens           map[string]*token.Keeper // by service name, where there is an app-secret
 	shared           *shared
 	log              *slog.Logger
 	inFlight         atomic.Int64 // requests that use this site
@@ -56,7 +58,7 @@ func newSite(g *Gateway, cfg *conf.Config) (*site, error) {
 	s := &site{
 		public: newRoutes(), internal: newRoutes(),
 		services: map[string]*delivery.Service{}, endpoints: map[string]*endpoint.Account{},
-		accounts: map[accountKey]*account{}, workers: map[string]int{},
+		accounts: map[accountKey]*account{}, workers: map[string]int{}, tokens: map[string]*token.Keeper{},
 		shared: g.shared, log: g.log,
 	}
 	for i := range cfg.Services {
@@ -83,6 +85,7 @@ func (s *site) addService(g *Gateway, cfg *conf.Config, sc *conf.Service) error 
 	if acc != nil {
 		ep.API, ep.SNS, ep.Users, ep.Ticket = acc.client, acc.sns, acc.users, acc.ticket
 		svc.Outbox = acc.outbox
+		s.tokens[sc.Name] = acc.token
 		if sc.AppendUserInfo {
 			svc.Users = directory{acc.users}
 		}
