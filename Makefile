@@ -12,10 +12,14 @@ run: build ## the gateway on conf.json, or on $CONF_FILE
 	CONF_FILE=$${CONF_FILE:-conf.json} ./wx-gateway
 
 demo: build ## simulator + sample backend + gateway, real pushes, every hop printed
-	go run ./examples/demo
+	@mkdir -p tmp && go build -o tmp/demo ./examples/demo
+	@exec tmp/demo
 
-test: ## the whole suite
+NEEDED := python3 node
+
+test: ## the whole suite; needs only Go, and says what it left out
 	go test ./...
+	@for p in $(NEEDED); do command -v $$p >/dev/null || echo "left out: tests that need $$p (make deps installs it on Debian)"; done
 
 race: ## the suite under the race detector
 	go test -race ./...
@@ -30,7 +34,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	  dir=$$(go list -f '{{.Dir}}' $$pkg); \
 	  for t in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go 2>/dev/null | sed 's/func //'); do \
 	    echo "== $$pkg $$t"; \
-	    go test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	    go test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$pkg || exit 1; \
 	  done; \
 	done
 
@@ -42,8 +46,9 @@ check: lint test race ## what CI runs
 	go test -tags stdjson ./...
 
 deps: ## what the full suite needs on Debian
-	@echo "the suite needs only Go"
+	apt-get update
+	apt-get install --yes --no-install-recommends python3 nodejs
 
 clean:
-	rm -f wx-gateway
+	rm -rf wx-gateway tmp
 	go clean -testcache

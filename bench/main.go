@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -27,12 +28,15 @@ func main() {
 	conns := flag.Int("conns", 64, "connections")
 	length := flag.Duration("for", 5*time.Second, "length of one measurement")
 	rounds := flag.Int("rounds", 3, "measurements of each kind; the best counts")
+	program := flag.String("gateway", "./wx-gateway", "the program to measure")
+	only := flag.String("only", "", "measure only the kinds whose name holds this")
 	flag.Parse()
 	if *proxyTo != "" {
 		bareProxy(*listen, *proxyTo)
 		return
 	}
-	if err := bench(*conns, *length, *rounds); err != nil {
+	b := bench{program: *program, only: *only, conns: *conns, length: *length, rounds: *rounds}
+	if err := b.run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -73,7 +77,16 @@ type result struct {
 	failed   int64
 }
 
-func bench(conns int, length time.Duration, rounds int) error {
+// bench is one run: every measurement is made alike.
+type bench struct {
+	program string // the gateway
+	only    string // part of the name of the kinds to measure, "" for all
+	conns   int
+	length  time.Duration
+	rounds  int
+}
+
+func (b bench) run() error {
 	dir, err := os.MkdirTemp("", "wx-bench")
 	if err != nil {
 		return err
@@ -90,15 +103,18 @@ func bench(conns int, length time.Duration, rounds int) error {
 	}
 	defer platform.close()
 
-	fmt.Printf("%d connections, %s each, best of %d; GOMAXPROCS %d, %s\n", conns, length, rounds, runtime.GOMAXPROCS(0), runtime.Version())
+	fmt.Printf("%d connections, %s each, best of %d; GOMAXPROCS %d, %s\n", b.conns, b.length, b.rounds, runtime.GOMAXPROCS(0), runtime.Version())
 	kinds := scenarios(platform)
-	bare, err := measureBare(kinds[0], conns, length, rounds)
+	bare, err := b.bare(kinds[0])
 	if err != nil {
 		return err
 	}
 	print("bare proxy", bare, bare)
 	for _, k := range kinds {
-		r, err := measureGateway(dir, k, conns, length, rounds)
+		if !strings.Contains(k.name, b.only) {
+			continue
+		}
+		r, err := b.gateway(dir, k)
 		if err != nil {
 			return err
 		}
@@ -116,41 +132,41 @@ func print(name string, r, bare result) {
 		r.p50.Round(time.Microsecond), r.p99.Round(time.Microsecond), note)
 }
 
-func measureBare(k scenario, conns int, length time.Duration, rounds int) (result, error) {
+func (b bench) bare(k scenario) (result, error) {
 	addr := freeAddr()
 	self, err := os.Executable()
 	if err != nil {
 		return result{}, err
 	}
-	return measure(exec.Command(self, "-proxy-to", backendAddr, "-listen", addr), addr, k, conns, length, rounds)
+	return b.measure(exec.Command(self, "-proxy-to", backendAddr, "-listen", addr), addr, k)
 }
 
-func measureGateway(dir string, k scenario, conns int, length time.Duration, rounds int) (result, error) {
+func (b bench) gateway(dir string, k scenario) (result, error) {
 	addr := freeAddr()
 	file := filepath.Join(dir, strings.ReplaceAll(k.name, " ", "-")+".json")
 	if err := os.WriteFile(file, k.conf(addr, dir), 0o600); err != nil {
 		return result{}, err
 	}
-	cmd := exec.Command("./wx-gateway")
+	cmd := exec.Command(b.program)
 	cmd.Env = append(os.Environ(), "CONF_FILE="+file)
-	return measure(cmd, addr, k, conns, length, rounds)
+	return b.measure(cmd, addr, k)
 }
 
 // measure runs cmd, loads it, and ends it.
-func measure(cmd *exec.Cmd, addr string, k scenario, conns int, length time.Duration, rounds int) (result, error) {
+func (b bench) measure(cmd *exec.Cmd, addr string, k scenario) (result, error) {
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		return result{}, fmt.Errorf("cannot start %s (make build first): %w", cmd.Path, err)
 	}
 	defer cmd.Wait()
-	defer cmd.Process.Signal(os.Interrupt)
+	defer cmd.Process.Signal(syscall.SIGTERM) // an interrupt is ignored by what a shell has put into the background
 	if err := waitFor(addr); err != nil {
 		return result{}, err
 	}
 	var best result
-	k.load(addr, conns, length/5) // warm up
-	for range rounds {
-		if r := k.load(addr, conns, length); r.rate > best.rate {
+	k.load(addr, b.conns, b.length/5) // warm up
+	for range b.rounds {
+		if r := k.load(addr, b.conns, b.length); r.rate > best.rate {
 			best = r
 		}
 	}

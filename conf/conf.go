@@ -105,7 +105,7 @@ type LateReply struct {
 	Ack         string        // text that the user hears meanwhile
 	AckSet      bool          // the file has the key: an empty Ack then means none, not the default
 	MaxWait     time.Duration // how long a late answer is waited for; 120 s by default
-	PickupWords []string      // what a user sends to get it; 继续 by default
+	PickupWords []string      // what a user sends to get it: 继续 by default with ViaPickup; with another way none unless the file has some
 	Keep        time.Duration // how long a stored answer waits for its user; 24 h by default
 	Hold        bool          // leave WeChat's first attempts open instead of acking them; true by default
 	HoldLimit   int           // unanswered attempts per account and minute; 30 by default

@@ -33,7 +33,7 @@ func TestFromEnv(t *testing.T) {
 			Token: "tok${EN}", AppID: "wx5d8f0a3b7c2e9146", AppSecret: "hunter2secret",
 			ServicePath: "/wechat", AppendUserInfo: true,
 			LateReply: LateReply{
-				Via: ViaCustomerService, MaxWait: 120 * time.Second, PickupWords: []string{"继续"},
+				Via: ViaCustomerService, MaxWait: 120 * time.Second,
 				Keep: 24 * time.Hour, Hold: true, HoldLimit: 30,
 			},
 			Redeliver: Redeliver{For: 24 * time.Hour, Timeouts: 2, MaxAgeReply: 10 * time.Minute},

@@ -80,6 +80,9 @@ func (r *reader) config(raw []byte) *Config {
 	if c.DataDir != "" && c.RedisURL != "" {
 		o.fault("redis-url", "cannot stand beside data-dir, state has one home; remove one of them")
 	}
+	if c.RedisURL != "" {
+		o.warn("redis-url", "has no effect in this version, pushes are kept in memory only; set data-dir to keep them on disk")
+	}
 	c.Endpoints = readEndpoints(o.object("common-endpoints"))
 	c.Internal = readInternal(o.object("internal"))
 	c.Log = readLog(o.object("log"))

@@ -46,7 +46,7 @@ func TestSampleIsWithoutFaultOrWarning(t *testing.T) {
 	if err != nil || len(warnings) > 0 {
 		t.Fatalf("%v\n%s", err, lines(warnings))
 	}
-	if len(c.Services) != 3 || c.DataDir != "" || c.RedisURL != "" || c.Internal.Listen == "" {
+	if len(c.Services) != 4 || c.DataDir != "" || c.RedisURL != "" || c.Internal.Listen == "" {
 		t.Errorf("sample is %+v", c)
 	}
 }

@@ -137,7 +137,7 @@ func FuzzParse(f *testing.F) {
 		} else {
 			text += fmt.Sprintf("%v", c.Internal.Token)
 			for _, s := range c.Services {
-				if s.Name == "" || s.WorkerNum < 1 || s.Timeout < 0 || s.LateReply.MaxWait <= 0 || len(s.LateReply.PickupWords) == 0 {
+				if s.Name == "" || s.WorkerNum < 1 || s.Timeout < 0 || s.LateReply.MaxWait <= 0 || (s.LateReply.Via == ViaPickup) && len(s.LateReply.PickupWords) == 0 {
 					t.Fatalf("incomplete service %+v", s)
 				}
 				if s.ServicePath != "" && (s.Token == "" || s.ServicePath[0] != '/') {

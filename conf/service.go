@@ -117,8 +117,12 @@ func judgeService(o, w *object, s *Service) {
 	if s.ServicePath != "" && s.Token == "" && !w.bad("token") {
 		w.fault("token", "is empty, but listen-endpoints.service-path needs it to verify pushes; copy Token from the console")
 	}
-	if s.AppID == "" && (s.AESKey != "" || s.AppSecret != "") && !w.bad("app-id") {
-		w.warn("app-id", "is not set: sealed pushes cannot be checked and WeChat's API cannot be called; copy it from the console")
+	switch sealed := s.AESKey != "" || len(s.AESKeysOld) > 0; {
+	case s.AppID != "" || w.bad("app-id"):
+	case sealed && s.ServicePath != "":
+		w.fault("app-id", "is not set, but aes-key needs it to check sealed pushes; copy it from the console")
+	case s.AppSecret != "":
+		w.warn("app-id", "is not set, so WeChat's API cannot be called; copy it from the console")
 	}
 	if s.AppSecret == "" && !w.bad("app-secret") {
 		w.warn("app-secret", "is not set, so whatever calls WeChat's API is off for this service: user info, customer-service messages, web authorization, tokens; fill it to use them")
@@ -154,14 +158,13 @@ func readLateReply(o *object, kind Kind) LateReply {
 	}
 	ack := o.text("ack")
 	l := LateReply{
-		Set:         o.present,
-		Via:         o.choice("via", vias...),
-		Ack:         ack.value,
-		AckSet:      ack.set,
-		MaxWait:     o.duration("max-wait", 120*time.Second, time.Second, 24*time.Hour),
-		PickupWords: readPickupWords(o),
-		Keep:        o.duration("keep", 24*time.Hour, time.Minute, week),
-		HoldLimit:   o.integer("hold-limit", 30, 0, 10_000),
+		Set:       o.present,
+		Via:       o.choice("via", vias...),
+		Ack:       ack.value,
+		AckSet:    ack.set,
+		MaxWait:   o.duration("max-wait", 120*time.Second, time.Second, 24*time.Hour),
+		Keep:      o.duration("keep", 24*time.Hour, time.Minute, week),
+		HoldLimit: o.integer("hold-limit", 30, 0, 10_000),
 	}
 	hold, set := o.flag("hold")
 	l.Hold = hold || !set
@@ -177,10 +180,16 @@ func readLateReply(o *object, kind Kind) LateReply {
 	case l.Via == ViaPickup && l.AckSet && l.Ack == "":
 		o.warn("ack", "is empty, so nobody tells the user which word to send; remove it for the usual sentence")
 	}
+	if words := readPickupWords(o); words != nil {
+		l.PickupWords = words
+	} else if l.Via == ViaPickup {
+		l.PickupWords = []string{"继续"}
+	}
 	o.done()
 	return l
 }
 
+// readPickupWords returns nil when the file has none.
 func readPickupWords(o *object) []string {
 	var words []string
 	for i, t := range o.list("pickup-words", maxWords) {
@@ -192,9 +201,6 @@ func readPickupWords(o *object) []string {
 		default:
 			words = append(words, word)
 		}
-	}
-	if words == nil {
-		return []string{"继续"}
 	}
 	return words
 }

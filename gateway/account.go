@@ -90,6 +90,15 @@ type directory struct{ *user.Directory }
 
 func (directory) Unsubscribed(openid string) codec.RawMessage { return user.Unsubscribed(openid) }
 
+// noDirectory says in every push why it carries no user info.
+type noDirectory struct{}
+
+var errNoSecret = errors.New("cannot look up user info: services[].wx-params.app-secret is not set")
+
+func (noDirectory) Info(context.Context, string) (codec.RawMessage, error) { return nil, errNoSecret }
+
+func (noDirectory) Unsubscribed(openid string) codec.RawMessage { return user.Unsubscribed(openid) }
+
 // poster makes a backend.Backend what delivery asks for.
 type poster struct{ *backend.Backend }
 
@@ -103,10 +112,11 @@ func (p poster) Post(ctx context.Context, c delivery.Call) (msg.Answer, error) {
 	}
 	fate := backend.FateOf(err)
 	return ans, &delivery.Failure{
-		Retry:   fate == backend.Unreached && !errors.Is(err, backend.ErrFull),
-		Keep:    fate.Kept(),
-		Timeout: fate == backend.TimedOut,
-		Err:     err,
+		Retry:     fate == backend.Unreached, // a full line counts as no connection
+		Keep:      fate.Kept(),
+		Timeout:   fate == backend.TimedOut,
+		Unhandled: fate == backend.Unhandled,
+		Err:       err,
 	}
 }
 

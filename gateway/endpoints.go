@@ -18,9 +18,10 @@ func (s *site) addEndpoints(g *Gateway, cfg *conf.Config) {
 			a, ok := s.endpoints[name]
 			return a, ok
 		},
-		Codes: s.shared.grants,
-		Log:   s.log,
-		Now:   time.Now,
+		Codes:  s.shared.grants,
+		Pushes: g.engine,
+		Log:    s.log,
+		Now:    time.Now,
 	})
 	own := cfg.Internal.Listen != ""
 	door := guard.New(guard.Config{
@@ -47,6 +48,8 @@ func (s *site) addEndpoints(g *Gateway, cfg *conf.Config) {
 		{e.SignJSAPI, false, set.SignJSAPI},
 		{e.ChannelsECOrderDetail, false, set.OrderDetail},
 		{e.ChannelsECRefundDetail, false, set.RefundDetail},
+		{e.Reply, true, set.Reply},
+		{e.Queue, true, set.Queue},
 		{e.Ready, false, endpoint.Ready(func() endpoint.Readiness { return s.readiness(g) })},
 	} {
 		on.handle(r.path, endpoint.Guarded(door, r.power, r.serve))
@@ -54,7 +57,7 @@ func (s *site) addEndpoints(g *Gateway, cfg *conf.Config) {
 	s.public.handle(e.HealthCheck, set.Health)
 	s.internal.handle(e.HealthCheck, set.Health)
 	for _, later := range []struct{ key, path string }{
-		{"access-token", e.AccessToken}, {"wx-api", e.WxAPI}, {"reply", e.Reply}, {"queue", e.Queue},
+		{"access-token", e.AccessToken}, {"wx-api", e.WxAPI},
 		{"metrics", e.Metrics}, {"pprof", e.Pprof},
 	} {
 		if later.path != "" {

@@ -44,7 +44,8 @@ type Gateway struct {
 	internal *fasthttp.Server
 	doors    []net.Listener
 	serving  sync.WaitGroup
-	failed   chan error // a server that ended by itself
+	stopping chan struct{} // closed: nobody waits for requests any more
+	failed   chan error    // a server that ended by itself
 
 	// site is what a reload swaps: routes and accounts as configured now.
 	site   atomic.Pointer[site]
@@ -63,7 +64,7 @@ type storage interface {
 
 // New builds a gateway; nothing is listened to or called yet.
 func New(cfg *conf.Config, opt Options) (*Gateway, error) {
-	g := &Gateway{opt: opt, log: opt.Log, cfg: cfg, failed: make(chan error, 2)}
+	g := &Gateway{opt: opt, log: opt.Log, cfg: cfg, stopping: make(chan struct{}), failed: make(chan error, 2)}
 	st, err := g.openStore(cfg)
 	if err != nil {
 		return nil, err
@@ -85,6 +86,12 @@ func New(cfg *conf.Config, opt Options) (*Gateway, error) {
 	g.site.Store(first)
 	g.public = web.NewServer(g.servePublic, web.Config{Name: "public", MaxBody: cfg.MaxBody, Log: g.log})
 	g.internal = web.NewServer(g.serveInternal, web.Config{Name: "internal", MaxBody: cfg.MaxBody, Log: g.log})
+	for _, s := range []*fasthttp.Server{g.public, g.internal} {
+		// The servers outlive reloads, max-body does not.
+		s.HeaderReceived = func(*fasthttp.RequestHeader) fasthttp.RequestConfig {
+			return fasthttp.RequestConfig{MaxRequestBodySize: g.site.Load().maxBody}
+		}
+	}
 	return g, nil
 }
 
@@ -188,6 +195,14 @@ func (g *Gateway) Files() []string {
 	return g.cfg.Files
 }
 
+// Log is the "log" of the configuration that is served, which the writer of
+// Options.Log may have to take up after a Reload.
+func (g *Gateway) Log() conf.Log {
+	g.reload.Lock()
+	defer g.reload.Unlock()
+	return g.cfg.Log
+}
+
 // How long a stopping gateway waits: for open attempts (WeChat cuts them at
 // 5 s), and for answers on their way out.
 const (
@@ -214,9 +229,10 @@ func (g *Gateway) Stop() error {
 		d.Close() // a server that was not serving yet has not closed it
 	}
 	g.engine.Stop()
+	close(g.stopping)
+	g.serving.Wait()
 	g.site.Load().stop()
 	g.shared.close()
-	g.serving.Wait()
 	errs = append(errs, g.store.Close())
 	g.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond))
 	return errors.Join(errs...)

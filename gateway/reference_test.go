@@ -106,7 +106,6 @@ func TestDifferences(t *testing.T) {
 	})
 	t.Run("msg-proxy-pass is concatenated", func(t *testing.T) {
 		t.Parallel()
-		w := newWorld(t)
 		got := make(chan string, 1)
 		backend := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { got <- r.RequestURI }))
 		defer backend.Close()
@@ -116,7 +115,7 @@ func TestDifferences(t *testing.T) {
 			"/a/b":           "/a/b/msg/text",
 			"/a//b/../c%2Fd": "/a//b/../c%2Fd/msg/text",
 		} {
-			w = newWorld(t, set("msg-proxy-pass", backend.URL+base))
+			w := newWorld(t, set("msg-proxy-pass", backend.URL+base))
 			w.send(sim.Safe, text("x"))
 			if uri := <-got; uri != want {
 				t.Errorf("msg-proxy-pass %s: the backend saw %s, want %s", base, uri, want)

@@ -39,6 +39,13 @@ func (s *shared) keep(k accountKey, a *account) {
 	s.accounts[k] = a
 }
 
+// running reports whether a is the account that is served.
+func (s *shared) running(k accountKey, a *account) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.accounts[k] == a
+}
+
 // drop forgets an account that no site uses any more.
 func (s *shared) drop(k accountKey, a *account) {
 	s.mu.Lock()

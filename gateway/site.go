@@ -29,6 +29,7 @@ type site struct {
 	accounts         map[accountKey]*account
 	workers          map[string]int           // by service name: workerNum
 	tokens           map[string]*token.Keeper // by service name, where there is an app-secret
+	maxBody          int                      // bytes of a request's body
 	shared           *shared
 	log              *slog.Logger
 	inFlight         atomic.Int64 // requests that use this site
@@ -59,10 +60,11 @@ func newSite(g *Gateway, cfg *conf.Config) (*site, error) {
 		public: newRoutes(), internal: newRoutes(),
 		services: map[string]*delivery.Service{}, endpoints: map[string]*endpoint.Account{},
 		accounts: map[accountKey]*account{}, workers: map[string]int{}, tokens: map[string]*token.Keeper{},
-		shared: g.shared, log: g.log,
+		maxBody: cfg.MaxBody, shared: g.shared, log: g.log,
 	}
 	for i := range cfg.Services {
 		if err := s.addService(g, cfg, &cfg.Services[i]); err != nil {
+			s.discard()
 			return nil, fmt.Errorf("cannot set up service %q: %w", cfg.Services[i].Name, err)
 		}
 	}
@@ -86,16 +88,20 @@ func (s *site) addService(g *Gateway, cfg *conf.Config, sc *conf.Service) error 
 		ep.API, ep.SNS, ep.Users, ep.Ticket = acc.client, acc.sns, acc.users, acc.ticket
 		svc.Outbox = acc.outbox
 		s.tokens[sc.Name] = acc.token
-		if sc.AppendUserInfo {
-			svc.Users = directory{acc.users}
-		}
+	}
+	switch {
+	case !sc.AppendUserInfo:
+	case acc != nil:
+		svc.Users = directory{acc.users}
+	default:
+		svc.Users = noDirectory{}
 	}
 	s.endpoints[sc.Name] = ep
 	if sc.MsgProxyPass != "" {
 		s.workers[sc.Name] = sc.WorkerNum
 		svc.Backend = poster{backend.New(backend.Config{
 			Service: sc.Name, AppID: sc.AppID, Base: sc.MsgProxyPass, Secret: sc.BackendSecret.Reveal(),
-			HTTP: client, Line: s.shared.line(sc.Name, sc.WorkerNum), Log: g.log,
+			AnyDone: sc.Kind == conf.Shop, HTTP: client, Line: s.shared.line(sc.Name, sc.WorkerNum), Log: g.log,
 		})}
 	}
 	s.services[sc.Name] = svc
@@ -118,7 +124,7 @@ func (s *site) addPushes(g *Gateway, sc *conf.Service, acc *account) error {
 	pc := push.Config{
 		Service: sc.Name, AppID: sc.AppID, Kind: delivery.Kind(sc.Kind), Box: box,
 		Timeout: sc.Timeout, RequireEncryption: sc.RequireEncryption,
-		UserInfo: acc != nil && sc.AppendUserInfo, Echo: sc.MsgProxyPass == "",
+		UserInfo: sc.AppendUserInfo, Echo: sc.MsgProxyPass == "",
 		Deliver: g.engine, Intercept: []push.Interceptor{g.engine}, Log: g.log,
 	}
 	if acc != nil {
@@ -142,9 +148,10 @@ func (s *site) addWebauth(cfg *conf.Config, sc *conf.Service, acc *account) {
 	s.public.handle(sc.RedirectPath, webauth.New(wc).Serve)
 }
 
-// account finds or makes what the service's app-id owns; nil without a secret.
+// account finds or makes what the service's app-id owns; nil without app-id and
+// secret: WeChat's API cannot be called then.
 func (s *site) account(cfg *conf.Config, sc *conf.Service) *account {
-	if sc.AppSecret == "" {
+	if sc.AppID == "" || sc.AppSecret == "" {
 		return nil
 	}
 	k := accountKey{
@@ -225,17 +232,36 @@ func (s *site) leave() { s.inFlight.Add(-1) }
 const retireWait = 2 * time.Minute
 
 // retire waits until the last request of a replaced site is over, then ends
-// what the site served now does not use.
+// what the site served now does not use. A gateway that stops does not wait.
 func (g *Gateway) retire(s *site) {
-	for began := time.Now(); s.inFlight.Load() > 0 && time.Since(began) < retireWait; {
-		time.Sleep(20 * time.Millisecond)
-	}
+	g.awaitLast(s)
 	g.reload.Lock()
 	defer g.reload.Unlock()
 	now := g.site.Load()
 	for k, a := range s.accounts {
 		if now.accounts[k] != a {
 			s.shared.drop(k, a)
+			a.stop()
+		}
+	}
+}
+
+func (g *Gateway) awaitLast(s *site) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); s.inFlight.Load() > 0 && time.Since(began) < retireWait; {
+		select {
+		case <-tick.C:
+		case <-g.stopping:
+			return
+		}
+	}
+}
+
+// discard ends what a site that is never served has made.
+func (s *site) discard() {
+	for k, a := range s.accounts {
+		if !s.shared.running(k, a) {
 			a.stop()
 		}
 	}

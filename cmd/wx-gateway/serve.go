@@ -27,7 +27,7 @@ func serve(ctx context.Context, getenv func(string) (string, bool), stderr io.Wr
 		fmt.Fprintln(stderr, err)
 		return 1
 	}
-	log := newLogger(cfg.Log, stderr)
+	log, logs := newLogs(cfg.Log, stderr)
 	for _, w := range warnings {
 		log.Warn("configuration: " + w.String())
 	}
@@ -36,7 +36,9 @@ func serve(ctx context.Context, getenv func(string) (string, bool), stderr io.Wr
 		Log:  log,
 		Load: func() (*conf.Config, []conf.Problem, error) { return load(getenv) },
 	})
+	var changed <-chan struct{}
 	if err == nil {
+		changed = watch(ctx, g.Files)
 		err = g.Start()
 	}
 	if err != nil {
@@ -44,7 +46,9 @@ func serve(ctx context.Context, getenv func(string) (string, bool), stderr io.Wr
 		return 1
 	}
 	code := 0
-	changed := watch(ctx, g.Files)
+	r := reloader{g: g, log: log, logs: logs}
+	again := time.NewTicker(watchEvery)
+	defer again.Stop()
 loop:
 	for {
 		select {
@@ -55,9 +59,11 @@ loop:
 			code = 1
 			break loop
 		case <-hup:
-			reload(g, log, "SIGHUP")
+			r.reload("SIGHUP")
 		case <-changed:
-			reload(g, log, "file changed")
+			r.reload("file changed")
+		case <-again.C:
+			r.retry()
 		}
 	}
 	log.Info("stopping")
@@ -68,18 +74,39 @@ loop:
 	return code
 }
 
-func reload(g *gateway.Gateway, log *slog.Logger, why string) {
-	if err := g.Reload(); err != nil {
-		log.Error(err.Error(), "why", why)
+// reloader takes up changes of the configuration.
+type reloader struct {
+	g       *gateway.Gateway
+	log     *slog.Logger
+	logs    *logs
+	refused string // why the last reload changed nothing; "" when it was taken
+}
+
+func (r *reloader) reload(why string) {
+	r.refused = ""
+	r.attempt(why)
+}
+
+// retry repeats a reload that was refused: what it lacked may be there now. A
+// mounted secret can come after the file that names it, and nobody watches a
+// file that only a refused configuration names.
+func (r *reloader) retry() {
+	if r.refused != "" {
+		r.attempt("retry")
 	}
 }
 
-func newLogger(c conf.Log, w io.Writer) *slog.Logger {
-	opt := &slog.HandlerOptions{Level: c.Level}
-	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opt))
+func (r *reloader) attempt(why string) {
+	err := r.g.Reload()
+	if err == nil {
+		r.refused = ""
+		r.logs.set(r.g.Log())
+		return
 	}
-	return slog.New(slog.NewTextHandler(w, opt))
+	if err.Error() != r.refused { // told once
+		r.log.Error(err.Error(), "why", why)
+	}
+	r.refused = err.Error()
 }
 
 // watchEvery is how often the files of the configuration are read for a
@@ -91,10 +118,10 @@ const watchEvery = 2 * time.Second
 // for one look, so that a file half written is not taken up.
 func watch(ctx context.Context, files func() []string) <-chan struct{} {
 	out := make(chan struct{}, 1)
+	served := fingerprint(files()) // at once: what changes from here on is seen
 	go func() {
 		t := time.NewTicker(watchEvery)
 		defer t.Stop()
-		served := fingerprint(files())
 		last := served
 		for {
 			select {

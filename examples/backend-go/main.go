@@ -39,7 +39,7 @@ func main() {
 	})
 	handle("/event/subscribe", func(p push) map[string]any {
 		return map[string]any{"type": "news", "articles": []map[string]string{{
-			"title": "Welcome, " + p.UserInfo.Nickname, "desc": "Read this first",
+			"title": "Welcome", "desc": "Read this first",
 			"picUrl": "https://example.com/welcome.jpg", "url": "https://example.com/welcome",
 		}}}
 	})

@@ -26,6 +26,9 @@ type Config struct {
 	AppID   string // X-Wx-Appid
 	Base    string // msg-proxy-pass: the path of a push is appended as it is
 	Secret  string // backend-secret; "" leaves calls unsigned
+	// AnyDone takes every 2xx as done, whatever its body, and 202 too: a shop's
+	// backend has nobody to answer.
+	AnyDone bool
 	HTTP    *httpc.Client
 	Line    *Line // limits the calls in flight
 	Log     *slog.Logger
@@ -70,6 +73,10 @@ func New(cfg Config) *Backend {
 		Name:        cfg.Service,
 		MaxRequests: 1,
 		Timeout:     breakFor,
+		IsExcluded: func(err error) bool {
+			var e *Error
+			return errors.As(err, &e) && e.untried
+		},
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			cfg.Log.Warn("backend breaker changed", "service", cfg.Service, "from", from.String(), "to", to.String())
@@ -92,9 +99,12 @@ func (b *Backend) Post(ctx context.Context, c Call) (msg.Answer, error) {
 	if c.Path == "/event/CLICK" && (e.Status == fasthttp.StatusNotFound || e.Status == fasthttp.StatusMethodNotAllowed) {
 		// The reference posts a menu click to /event/event; its backends listen there.
 		c.Path = "/event/event"
-		if second, again := b.post(ctx, c); again == nil {
+		second, again := b.post(ctx, c)
+		if again == nil {
 			b.firstSight(c.Path, "the backend takes clicks at /event/event: move its handler to /event/CLICK")
-			return second, nil
+		}
+		if again == nil || FateOf(again) != Unhandled {
+			return second, again // a fault there is no 404: the push is kept
 		}
 		c.Path = "/event/CLICK"
 	}
@@ -112,8 +122,8 @@ func (b *Backend) post(ctx context.Context, c Call) (msg.Answer, error) {
 	if err != nil {
 		fate = FateOf(err)
 	}
-	if fate.Kept() && !errors.Is(err, ErrFull) {
-		done(err)
+	if fate.Kept() {
+		done(err) // neither good nor bad where it was not tried
 	} else {
 		done(nil)
 	}
@@ -121,10 +131,15 @@ func (b *Backend) post(ctx context.Context, c Call) (msg.Answer, error) {
 }
 
 func (b *Backend) exchange(ctx context.Context, c Call) (msg.Answer, error) {
+	began := time.Now()
 	if err := b.cfg.Line.Acquire(ctx, c.OpenID); err != nil {
-		return msg.Answer{}, &Error{Fate: Unreached, Err: err}
+		if !errors.Is(err, ErrFull) {
+			err = fmt.Errorf("waited in line behind workerNum other calls: %w", err)
+		}
+		return msg.Answer{}, &Error{Fate: Unreached, Err: err, untried: true}
 	}
 	defer b.cfg.Line.Release()
+	c.ReplyWithin -= time.Since(began)
 
 	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)
@@ -161,10 +176,13 @@ func (b *Backend) fill(req *fasthttp.Request, c Call) {
 func (b *Backend) read(c Call, resp *fasthttp.Response) (msg.Answer, error) {
 	status := resp.StatusCode()
 	switch {
-	case status == fasthttp.StatusAccepted:
+	case status == fasthttp.StatusAccepted && !b.cfg.AnyDone:
 		return msg.Answer{Async: true}, nil
 	case status >= 200 && status < 300:
 		ans, err := msg.ParseAnswer(string(resp.Header.ContentType()), resp.Body())
+		if err != nil && b.cfg.AnyDone {
+			return msg.Answer{}, nil
+		}
 		if err != nil {
 			return msg.Answer{}, &Error{Fate: Unusable, Status: status, Err: err}
 		}
@@ -179,7 +197,7 @@ func (b *Backend) read(c Call, resp *fasthttp.Response) (msg.Answer, error) {
 		return msg.Answer{}, &Error{Fate: Failed, Status: status, Mend: "redirects are not followed: let msg-proxy-pass name the final address"}
 	case status == fasthttp.StatusUnauthorized, status == fasthttp.StatusForbidden, status == fasthttp.StatusProxyAuthRequired:
 		return msg.Answer{}, &Error{Fate: Failed, Status: status, Mend: "the backend refuses the gateway: let it accept calls from here, or check backend-secret"}
-	case status == fasthttp.StatusRequestTimeout, status == 425, status == fasthttp.StatusTooManyRequests:
+	case status == fasthttp.StatusRequestTimeout, status == statusTooEarly, status == fasthttp.StatusTooManyRequests:
 		return msg.Answer{}, &Error{Fate: Failed, Status: status}
 	case status >= 400:
 		return msg.Answer{}, &Error{Fate: Unhandled, Status: status}
@@ -187,15 +205,15 @@ func (b *Backend) read(c Call, resp *fasthttp.Response) (msg.Answer, error) {
 	return msg.Answer{}, &Error{Fate: Unusable, Status: status, Err: errors.New("not a final HTTP status")}
 }
 
-// firstSight logs text once for each path.
+// firstSight logs text once for each path, of the first maxSeen paths.
 func (b *Backend) firstSight(path, text string) {
 	b.mu.Lock()
-	known := b.seen[path]
-	if !known && len(b.seen) < maxSeen {
+	first := !b.seen[path] && len(b.seen) < maxSeen
+	if first {
 		b.seen[path] = true
 	}
 	b.mu.Unlock()
-	if !known {
+	if first {
 		b.cfg.Log.Warn(text, "service", b.cfg.Service, "path", path)
 	}
 }

@@ -51,6 +51,8 @@ type Error struct {
 	Status int    // HTTP status, 0 when there was none
 	Mend   string // what the operator should change, "" when it may pass by itself
 	Err    error
+
+	untried bool // says nothing about the backend: it was never called
 }
 
 func (e *Error) Error() string {

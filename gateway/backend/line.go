@@ -88,7 +88,9 @@ func (l *Line) Acquire(ctx context.Context, user string) error {
 	select {
 	case <-w.ready: // the slot came at the same moment: pass it on
 		l.busy--
-		l.next()
+		if l.busy < l.workers {
+			l.next()
+		}
 	default:
 		w.gone = true
 		l.waiting--

@@ -112,13 +112,8 @@ func (b *Box) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(b)) }
 // HasKey reports whether the account has an EncodingAESKey at all.
 func (b *Box) HasKey() bool { return len(b.keys) > 0 }
 
-// CheckKey reports what is wrong with an EncodingAESKey, without quoting it.
-func CheckKey(encodingAESKey string) error {
-	_, err := decodeKey(encodingAESKey)
-	return err
-}
-
-// decodeKey does not judge the two bits that the 43rd character has to spare:
+// decodeKey decodes an EncodingAESKey; its errors do not quote it. It does not
+// judge the two bits that the 43rd character has to spare:
 // the console hands out keys in which they are set.
 func decodeKey(text string) ([]byte, error) {
 	if len(text) != keyChars {

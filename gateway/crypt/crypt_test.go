@@ -175,11 +175,11 @@ func TestNewRefuses(t *testing.T) {
 	check := func(key, want string) {
 		t.Helper()
 		got := ""
-		if err := CheckKey(key); err != nil {
+		if _, err := decodeKey(key); err != nil {
 			got = err.Error()
 		}
 		if got != want {
-			t.Errorf("CheckKey(%q) = %q, want %q", key, got, want)
+			t.Errorf("decodeKey(%q) = %q, want %q", key, got, want)
 		}
 	}
 	check(testKey, "")

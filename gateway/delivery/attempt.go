@@ -42,28 +42,32 @@ type Verdict struct {
 
 // Deliver takes part in the job of p for as long as the attempt may stay open.
 func (e *Engine) Deliver(p Push, in Arrival) Verdict {
-	return e.take(p, in, e.start)
+	return e.take(p, in, false)
 }
 
 // take joins the job of p, or makes it and starts it.
-func (e *Engine) take(p Push, in Arrival, start func(*job)) Verdict {
+func (e *Engine) take(p Push, in Arrival, pickUp bool) Verdict {
 	e.attempts.Add(1)
 	defer e.attempts.Add(-1)
 	svc, ok := e.cfg.Service(p.Service)
-	if !ok {
+	if !ok || svc.Backend == nil {
+		// A reload has taken them away meanwhile; the repeat comes to what there is now.
 		return Verdict{Do: Refuse, Attempt: 1, Outcome: "refused"}
 	}
 	j, fresh, _ := e.mem.join(p.ID, svc.KeyTTL, func() *job {
-		return &job{push: p, svc: svc, class: classOf(p.Kind), first: in.At, base: earlier(in), done: make(chan struct{})}
+		return &job{push: p, svc: svc, class: classOf(p.Kind), first: in.At, base: earlier(in), isPickUp: pickUp, done: make(chan struct{})}
 	})
 	if j == nil {
 		e.cfg.Count(p.Service, "repeat")
 		return Verdict{Do: Success, Attempt: lastAttempt, Outcome: "repeat"}
 	}
-	if fresh {
-		start(j)
-	} else {
+	switch {
+	case !fresh:
 		e.cfg.Count(p.Service, "joined")
+	case pickUp:
+		e.jobs.Go(func() { e.pickUp(j) })
+	default:
+		e.start(j, p)
 	}
 	return e.attend(j, in)
 }
@@ -222,12 +226,16 @@ func (e *Engine) bind(j *job, in Arrival, n int) Verdict {
 	if j.told == nothing {
 		j.told = j.binding()
 	}
-	turned := !j.late
+	turned, async := !j.late, j.async
 	j.late = true
 	j.open--
 	v := j.bound(n)
 	j.mu.Unlock()
-	if turned {
+	switch {
+	case turned && async:
+		e.cfg.Count(j.push.Service, "late")
+		e.park(j)
+	case turned:
 		e.enterLate(j)
 	}
 	if v.Outcome == "success" {
@@ -239,17 +247,22 @@ func (e *Engine) bind(j *job, in Arrival, n int) Verdict {
 // givenUp runs when WeChat has not come again: the answer takes the late way.
 func (e *Engine) givenUp(j *job) {
 	j.mu.Lock()
-	if j.open > 0 || j.told != nothing || j.late || e.isDraining() {
+	if j.open > 0 || j.told != nothing || j.late || e.isDraining() || j.out != nil && j.out.refuse {
 		j.mu.Unlock()
 		return
 	}
 	j.late = true
-	out := j.out
+	out, async := j.out, j.async
 	j.mu.Unlock()
 	e.cfg.Count(j.push.Service, "given-up")
 	if out == nil {
 		if err := e.keepRunning(j); err != nil {
 			e.cfg.Log.Error("cannot store a push that WeChat gave up on; its call goes on", "service", j.push.Service, "push", j.push.ID.String(), "err", err)
+		}
+		if async {
+			e.cfg.Count(j.push.Service, "late")
+			e.park(j)
+			return
 		}
 		e.enterLate(j)
 		return

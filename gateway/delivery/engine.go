@@ -42,7 +42,10 @@ type Failure struct {
 	Retry   bool // the backend did nothing: worth another try within the inline time
 	Keep    bool // deliver again later
 	Timeout bool // the push was written, and the backend may have acted on it
-	Err     error
+	// Unhandled: the backend does not want this kind of push. It is over, and
+	// the backend's client has said so at first sight.
+	Unhandled bool
+	Err       error
 }
 
 func (f *Failure) Error() string { return f.Err.Error() }
@@ -163,6 +166,12 @@ type Engine struct {
 
 	wake chan struct{} // the queue has something new
 
+	replies keyLocks   // by push: who answers it
+	claims  sync.Mutex // held over a claim, and over a person's change of an item
+	orphans time.Time  // of the redelivery alone: when those of services that are gone were looked for
+
+	lastPart atomic.Int64 // what the latest part was named after
+
 	mu      sync.Mutex
 	holds   map[string]*window   // by service: attempts left unanswered
 	lanes   map[string]*lateLane // by service and user: answers on their late way
@@ -238,8 +247,12 @@ func (e *Engine) Drain(ctx context.Context) {
 func (e *Engine) Stop() {
 	e.drainOnce.Do(func() { close(e.draining) })
 	e.cancel(errDrained)
-	e.jobs.Wait()
 	close(e.stop)
-	e.loops.Wait()
+	e.loops.Wait() // they start jobs
+	e.jobs.Wait()
+	e.retryAmends()
 	e.abandon()
 }
+
+// Draining reports that the engine is on its way to Stop.
+func (e *Engine) Draining() bool { return e.isDraining() }

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"wx-gateway/gateway/msg"
@@ -27,26 +28,27 @@ type job struct {
 	base     int       // attempts before that one, by the push's timestamp
 	isPickUp bool      // answered from the shelf instead of by the backend
 
-	done chan struct{} // closed when out is set
+	done  chan struct{} // closed when out is set
+	calls atomic.Int32  // backend calls so far
 
 	mu       sync.Mutex
 	arrivals int
 	open     int // attempts waiting
 	out      *outcome
 	told     told
-	late     bool // the answer takes the late way
-	async    bool // the backend answered 202: the answer comes from outside
-	calls    int  // backend calls so far
-	more     bool // a posted reply said that further ones follow
+	late     bool   // the answer takes the late way
+	async    bool   // the backend answered 202: the answer comes from outside
+	part     string // more replies follow the posted one: its name among them
 	giveUp   *time.Timer
 	pickup   string // key of the stored answer that this job gives out
 	restOnce sync.Once
 	sent     bool // the late answer was handed out; guarded by Engine.mu
 
 	// keep guards the job's place in the queue, over disk writes.
-	keep     sync.Mutex
-	stored   bool
-	released bool
+	keep        sync.Mutex
+	stored      bool
+	storedAsync bool // stored as one whose answer comes from outside
+	released    bool // over, or the queue's own business from now on
 }
 
 // told is what WeChat was told about a push. Success and ack bind later
@@ -66,6 +68,7 @@ type outcome struct {
 	rest   []msg.Reply // follows as customer-service messages
 	failed bool        // no answer; the push is kept or lost, see the log
 	refuse bool        // no answer, and the push could not be stored: WeChat must repeat it
+	parked bool        // the push waits in the queue for a reply from outside
 }
 
 // all are the replies of o when none of them can be passive any more.

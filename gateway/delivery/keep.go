@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"wx-gateway/gateway/codec"
@@ -15,13 +16,20 @@ import (
 type record struct {
 	Push     Push        `json:"-"`
 	Calls    int         `json:"calls"`              // backend calls so far
-	Timeouts int         `json:"timeouts,omitempty"` // of them, how many timed out
+	Again    int         `json:"again,omitempty"`    // redeliveries that failed: the tries inside the inline time lengthen no pause
+	Timeouts int         `json:"timeouts,omitempty"` // of the calls, how many timed out
 	Error    string      `json:"error,omitempty"`    // why the last one failed, or why the letter is dead
 	Answer   []msg.Reply `json:"answer,omitempty"`   // what is left to be sent; the backend is not called again
+	Sends    int         `json:"sends,omitempty"`    // tries to send Answer
+	Shelved  int         `json:"shelved,omitempty"`  // of Answer, how many pieces wait to be picked up
+	Rest     bool        `json:"rest,omitempty"`     // Answer follows a passive reply
+	Posted   int         `json:"posted,omitempty"`   // replies posted so far, when more follow
+	Last     string      `json:"last,omitempty"`     // digest of the latest of them
+	Since    time.Time   `json:"since,omitzero"`     // when a person had it retried; its age counts from there
+	Part     string      `json:"-"`                  // "", or the name of a part: an item beside the push's own
 
 	Stored storedPush `json:"push"`
 
-	sends      int  // tries to send Answer in this process
 	handedOver bool // the item belongs to the queue now
 }
 
@@ -32,6 +40,23 @@ type storedPush struct {
 	Body     codec.RawMessage `json:"body"`
 	Info     InfoMode         `json:"info,omitempty"`
 	Question string           `json:"question,omitempty"`
+}
+
+// key is the id of r's item: the push id, of a part followed by its name.
+func (r *record) key() string {
+	if r.Part == "" {
+		return r.Push.ID.String()
+	}
+	return r.Push.ID.String() + "/" + r.Part
+}
+
+// age is how long r has been tried.
+func (r *record) age() time.Duration {
+	from := r.Push.Created
+	if r.Since.After(from) {
+		from = r.Since
+	}
+	return time.Since(from)
 }
 
 // item makes the queue's item of r.
@@ -46,7 +71,7 @@ func (r *record) item(state store.State, due time.Time) (store.Item, error) {
 		return store.Item{}, fmt.Errorf("cannot encode push %s: %w", p.ID, err)
 	}
 	return store.Item{
-		ID: p.ID.String(), Service: p.Service, OpenID: p.OpenID, Kind: p.Kind,
+		ID: r.key(), Service: p.Service, OpenID: p.OpenID, Kind: p.Kind,
 		State: state, Due: due, Created: p.Created, Data: data,
 	}, nil
 }
@@ -57,10 +82,12 @@ func readRecord(it store.Item) (*record, error) {
 	if err := codec.Unmarshal(it.Data, r); err != nil {
 		return nil, fmt.Errorf("cannot read stored push %s: %w", it.ID, err)
 	}
-	id, ok := ParseID(it.ID)
+	text, part, _ := strings.Cut(it.ID, "/")
+	id, ok := ParseID(text)
 	if !ok {
 		return nil, fmt.Errorf("cannot read stored push %q: bad id", it.ID)
 	}
+	r.Part = part
 	s := r.Stored
 	if string(s.Body) == "null" {
 		s.Body = nil
@@ -91,6 +118,12 @@ func (e *Engine) drop(id string) error {
 	return e.cfg.Queue.Delete(ctx, id)
 }
 
+func (e *Engine) dropOrAmend(id string) {
+	if err := e.drop(id); err != nil {
+		e.amend(func() error { return e.drop(id) })
+	}
+}
+
 // keepRunning stores a push whose call goes on, before WeChat hears a success
 // that does not carry its answer. Where nothing survives a restart anyway,
 // there is nothing to do.
@@ -111,24 +144,29 @@ func (e *Engine) keepRunning(j *job) error {
 	if err := e.put(&rec, state, due); err != nil {
 		return err
 	}
-	j.stored = true
+	j.stored, j.storedAsync = true, state == store.Async
 	return nil
 }
 
 // keepFailed stores a push whose call failed, to be delivered again: at once
-// after a drain, else after the first pause.
+// after a drain, else after the first pause. One that timed out where that is
+// not to be repeated is a dead letter.
 func (e *Engine) keepFailed(j *job, rec record, atOnce bool) error {
 	j.keep.Lock()
 	defer j.keep.Unlock()
-	due := time.Now()
-	if !atOnce {
+	state, due := store.Waiting, time.Now()
+	switch {
+	case rec.Timeouts > j.svc.Policy.Timeouts:
+		state, due = store.Dead, due.Add(deadFor)
+		e.noteDead(&rec, rec.Error)
+	case !atOnce:
 		due = due.Add(pause(1))
 	}
-	err := e.put(&rec, store.Waiting, due)
+	err := e.put(&rec, state, due)
 	if err != nil && j.stored {
 		// It lies on disk as running: nothing is lost, and this process
 		// takes it up again as soon as the disk is writable.
-		e.amend(func() error { return e.put(&rec, store.Waiting, time.Now()) })
+		e.amend(func() error { return e.put(&rec, state, due) })
 		err = nil
 	}
 	if err == nil {
@@ -143,13 +181,10 @@ func (e *Engine) release(j *job) {
 	j.keep.Lock()
 	defer j.keep.Unlock()
 	j.released = true
-	if !j.stored {
-		return
-	}
-	j.stored = false
-	id := j.push.ID.String()
-	if err := e.drop(id); err != nil {
-		e.amend(func() error { return e.drop(id) })
+	j.push.Body = nil
+	if j.stored {
+		j.stored = false
+		e.dropOrAmend(j.push.ID.String())
 	}
 }
 

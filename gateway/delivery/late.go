@@ -37,7 +37,7 @@ func (e *Engine) enterLate(j *job) {
 	}
 	// The call may have ended while the push was on its way to the disk.
 	j.mu.Lock()
-	over := j.out != nil
+	over := j.out != nil && !j.out.parked
 	j.mu.Unlock()
 	if over {
 		e.readyLate(j)
@@ -151,7 +151,7 @@ func (ln *lateLane) remove(j *job) {
 // the answer is written there first, so that a restart sends it instead of
 // asking the backend again.
 func (e *Engine) sendLate(j *job) {
-	rec := &record{Push: j.push, Calls: j.calls, Answer: split(j.out.all())}
+	rec := &record{Push: j.push, Calls: int(j.calls.Load()), Answer: split(j.out.all()), Part: j.part}
 	if len(rec.Answer) > 0 {
 		j.keep.Lock()
 		if j.stored {
@@ -167,7 +167,6 @@ func (e *Engine) sendLate(j *job) {
 	j.stored = j.stored && !rec.handedOver
 	j.keep.Unlock()
 	e.release(j)
-	j.push.Body = nil
 	e.mem.settle(j.push.ID, 0)
 }
 
@@ -177,7 +176,11 @@ func (e *Engine) sendLate(j *job) {
 func (e *Engine) send(ctx context.Context, s *Service, rec *record) {
 	p := &rec.Push
 	log := e.cfg.Log.With("service", p.Service, "kind", p.Kind, "push", p.ID.String())
-	switch s.via() {
+	via := s.via()
+	if rec.Rest && via == None && s.Kind != Shop && s.Outbox != nil {
+		via = CustomerService // late-reply is off, but this belongs to an answer in time
+	}
+	switch via {
 	case None:
 		e.cfg.Count(p.Service, "late-off")
 		if s.Kind == Shop || s.Policy.Via == Off {
@@ -187,7 +190,7 @@ func (e *Engine) send(ctx context.Context, s *Service, rec *record) {
 		e.bury(rec, "the answer came late, and without services[].wx-params.app-secret nothing can be sent to the user")
 		return
 	case Pickup:
-		e.shelve(rec)
+		e.shelve(s, rec)
 		return
 	}
 	sent, err := s.Outbox.Send(ctx, p.OpenID, rec.Answer)
@@ -202,7 +205,7 @@ func (e *Engine) send(ctx context.Context, s *Service, rec *record) {
 		log.Warn("a late answer could not be sent now; it is tried again", "err", err)
 		e.putBack(rec, err)
 	case len(s.Policy.PickupWords) > 0:
-		e.shelve(rec)
+		e.shelve(s, rec)
 	default:
 		e.bury(rec, und.Undeliverable())
 	}
@@ -211,9 +214,9 @@ func (e *Engine) send(ctx context.Context, s *Service, rec *record) {
 // putBack stores an unsent answer for another try.
 func (e *Engine) putBack(rec *record, err error) {
 	rec.Error = err.Error()
-	rec.sends++
+	rec.Sends++
 	rec.handedOver = true
-	due := time.Now().Add(pause(rec.sends))
+	due := time.Now().Add(pause(rec.Sends))
 	if err := e.put(rec, store.Waiting, due); err != nil {
 		e.amend(func() error { return e.put(rec, store.Waiting, time.Now()) })
 	}
@@ -227,9 +230,13 @@ const deadFor = 7 * 24 * time.Hour
 func (e *Engine) bury(rec *record, why string) {
 	rec.Error = why
 	rec.handedOver = true
-	e.cfg.Count(rec.Push.Service, "dead")
-	e.cfg.Log.Error("dead letter", "service", rec.Push.Service, "kind", rec.Push.Kind, "push", rec.Push.ID.String(), "why", why)
+	e.noteDead(rec, why)
 	if err := e.put(rec, store.Dead, time.Now().Add(deadFor)); err != nil {
 		e.amend(func() error { return e.put(rec, store.Dead, time.Now().Add(deadFor)) })
 	}
+}
+
+func (e *Engine) noteDead(rec *record, why string) {
+	e.cfg.Count(rec.Push.Service, "dead")
+	e.cfg.Log.Error("dead letter", "service", rec.Push.Service, "kind", rec.Push.Kind, "push", rec.Push.ID.String(), "why", why)
 }

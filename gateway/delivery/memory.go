@@ -84,6 +84,14 @@ func (m *memory) find(id ID) (j *job, known bool) {
 	return e.job, ok && (e.busy || m.now() < e.expires)
 }
 
+// working reports whether the job of id is not over.
+func (m *memory) working(id ID) bool {
+	s := m.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entries[id].busy
+}
+
 // note makes id known without a job: a push that lies in the store.
 func (m *memory) note(id ID, ttl time.Duration) {
 	s, now := m.shard(id), m.now()

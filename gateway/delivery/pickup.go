@@ -32,29 +32,30 @@ func pickupPrefix(service, openid string) string {
 }
 
 // shelve stores what is left of an answer until the user picks it up.
-func (e *Engine) shelve(rec *record) {
+func (e *Engine) shelve(s *Service, rec *record) {
 	p := &rec.Push
-	svc, ok := e.cfg.Service(p.Service)
-	if !ok {
-		return
+	until := time.Now().Add(s.Policy.Keep)
+	all := pieces(rec.Answer)
+	if len(all) > maxPickups {
+		all = all[:maxPickups]
+		e.cfg.Log.Warn("a late answer is too long to be picked up: its end was dropped", "service", p.Service, "push", p.ID.String(), "limit", maxPickups)
 	}
-	until := time.Now().Add(svc.Policy.Keep)
-	for i, r := range pieces(rec.Answer) {
+	for i, r := range all {
 		if !r.Passive() || r.Type == "raw" || r.Type == "transfer_customer_service" {
 			e.cfg.Log.Warn("a late answer cannot wait to be picked up: its type has no passive form then", "service", p.Service, "push", p.ID.String(), "type", r.Type)
 			continue
 		}
 		value, err := codec.Marshal(shelved{Question: clipText(p.Question, questionLength), Reply: r})
 		if err == nil {
-			key := fmt.Sprintf("%s%020d-%s-%03d", pickupPrefix(p.Service, p.OpenID), p.Created.UnixNano(), p.ID, i)
+			key := fmt.Sprintf("%s%020d-%s-%03d", pickupPrefix(p.Service, p.OpenID), p.Created.UnixNano(), rec.key(), rec.Shelved)
 			err = e.putValue(key, value, until)
 		}
 		if err != nil {
-			rec.Answer = rec.Answer[:0:0]
-			rec.Answer = append(rec.Answer, r)
+			rec.Answer = all[i:]
 			e.putBack(rec, fmt.Errorf("cannot store an answer to be picked up: %w", err))
 			return
 		}
+		rec.Shelved++
 	}
 	e.cfg.Count(p.Service, "shelved")
 	e.trimPickups(p)
@@ -80,7 +81,7 @@ func pieces(replies []msg.Reply) []msg.Reply {
 func (e *Engine) trimPickups(p *Push) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	entries, err := e.cfg.Values.List(ctx, pickupPrefix(p.Service, p.OpenID), 2*maxPickups)
+	entries, err := e.cfg.Values.List(ctx, pickupPrefix(p.Service, p.OpenID), 8*maxPickups)
 	if err != nil {
 		return // the next one trims
 	}
@@ -106,7 +107,7 @@ func (e *Engine) PicksUp(service, openid, text string) bool {
 	if !ok || !slices.Contains(svc.Policy.PickupWords, strings.TrimSpace(text)) {
 		return false
 	}
-	return e.hasPickup(service, openid) || e.pending(service, openid)
+	return e.hasPickup(service, openid) || svc.via() == Pickup && e.pending(service, openid)
 }
 
 func (e *Engine) hasPickup(service, openid string) bool {
@@ -126,8 +127,9 @@ func (e *Engine) pending(service, openid string) bool {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	items, err := e.cfg.Queue.List(ctx, store.Filter{Service: service, OpenID: openid}, 0, maxPickups)
-	return err == nil && slices.ContainsFunc(items, func(it store.Item) bool { return it.State != store.Dead })
+	live := []store.State{store.Waiting, store.Running, store.Async}
+	items, err := e.cfg.Queue.List(ctx, store.Filter{Service: service, OpenID: openid, States: live}, 0, maxPickups)
+	return err == nil && slices.ContainsFunc(items, func(it store.Item) bool { return classOf(it.Kind).waits })
 }
 
 // Intercept answers a push whose text is a pick-up word that has something to
@@ -144,10 +146,7 @@ func (e *Engine) Intercept(p Push, text string, in Arrival) (Verdict, bool) {
 // PickUp answers a push whose text is a pick-up word: with the oldest stored
 // answer, waiting for it as for a backend's.
 func (e *Engine) PickUp(p Push, in Arrival) Verdict {
-	return e.take(p, in, func(j *job) {
-		j.isPickUp = true
-		e.jobs.Go(func() { e.pickUp(j) })
-	})
+	return e.take(p, in, true)
 }
 
 // pickUp waits for an answer that no other attempt has taken.
@@ -196,12 +195,24 @@ func (e *Engine) endPickUp(j *job, given bool) {
 	if given {
 		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 		defer cancel()
-		if err := e.cfg.Values.Delete(ctx, key); err != nil {
-			e.amend(func() error { return e.cfg.Values.Delete(context.Background(), key) })
-		}
 		e.cfg.Count(j.push.Service, "picked-up")
+		if err := e.cfg.Values.Delete(ctx, key); err != nil {
+			// It stays taken until it is gone, or the next word would get it again.
+			e.amend(func() error { return e.takeAway(key) })
+			return
+		}
 	}
 	e.shelf.untake(key)
+}
+
+func (e *Engine) takeAway(key string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	if err := e.cfg.Values.Delete(ctx, key); err != nil {
+		return err
+	}
+	e.shelf.untake(key)
+	return nil
 }
 
 // clipText is the first n characters of s, with "…" where it was longer.

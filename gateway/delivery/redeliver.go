@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"wx-gateway/gateway/msg"
 	"wx-gateway/gateway/store"
 )
 
@@ -14,6 +15,7 @@ import (
 const (
 	perService   = 8               // redeliveries in work for one account
 	claimAtOnce  = 64              // items taken from the queue in one go
+	partPause    = time.Second     // before a part is tried again whose first part is not out
 	lookEvery    = 5 * time.Second // at the latest, whatever NextDue says
 	expireAtOnce = 256
 )
@@ -67,40 +69,42 @@ func (e *Engine) redeliver() {
 
 // claim takes due items of accounts that can work on them.
 func (e *Engine) claim() []store.Item {
-	if e.isDraining() {
-		return nil
-	}
-	busy := map[string]bool{}
-	taken := map[string]int{}
-	skip := func(service string) bool {
-		known, seen := busy[service]
-		if !seen {
-			svc, ok := e.cfg.Service(service)
-			known = !ok || svc.Backend == nil || svc.Backend.Open()
-			busy[service] = known
+	e.claims.Lock()
+	defer e.claims.Unlock()
+	now := time.Now()
+	var due []string
+	_, err := e.cfg.Queue.Claim(e.ctx, now, 0, func(service string) bool { // claims none, names those that are due
+		due = append(due, service)
+		return true
+	})
+	var all []store.Item
+	for _, service := range due {
+		room := min(e.room(service), claimAtOnce-len(all))
+		if err != nil || room <= 0 || e.isDraining() {
+			continue
 		}
-		if known {
-			return true
-		}
+		var items []store.Item
+		items, err = e.cfg.Queue.Claim(e.ctx, now, room, func(name string) bool { return name != service })
+		all = append(all, items...)
 		e.mu.Lock()
-		full := e.working[service]+taken[service] >= perService
+		e.working[service] += len(items)
 		e.mu.Unlock()
-		if !full {
-			taken[service]++
-		}
-		return full
 	}
-	items, err := e.cfg.Queue.Claim(e.ctx, time.Now(), claimAtOnce, skip)
-	if err != nil {
+	if err != nil && !e.isDraining() {
 		e.cfg.Log.Error("cannot read the queue; it is tried again", "err", err)
-		return nil
+	}
+	return all
+}
+
+// room is how many redeliveries of a service may begin now.
+func (e *Engine) room(service string) int {
+	svc, ok := e.cfg.Service(service)
+	if !ok || svc.Backend == nil || svc.Backend.Open() {
+		return 0
 	}
 	e.mu.Lock()
-	for _, it := range items {
-		e.working[it.Service]++
-	}
-	e.mu.Unlock()
-	return items
+	defer e.mu.Unlock()
+	return perService - e.working[service]
 }
 
 // untilDue is how long the queue has nothing to do.
@@ -117,7 +121,7 @@ func (e *Engine) untilDue() time.Duration {
 func (e *Engine) again(it store.Item) {
 	defer func() {
 		e.mu.Lock()
-		if e.working[it.Service]--; e.working[it.Service] == 0 {
+		if e.working[it.Service]--; e.working[it.Service] <= 0 {
 			delete(e.working, it.Service)
 		}
 		e.mu.Unlock()
@@ -133,20 +137,23 @@ func (e *Engine) again(it store.Item) {
 		return
 	}
 	svc, ok := e.cfg.Service(it.Service)
-	if !ok {
-		e.putBack(rec, errors.New("the service is not configured"))
-		return
-	}
-	if len(rec.Answer) > 0 {
+	switch {
+	case !ok || svc.Backend == nil: // a reload came in between
+		e.requeue(rec, time.Now())
+	case rec.Part != "" && e.mem.working(rec.Push.ID):
+		e.requeue(rec, time.Now().Add(partPause)) // what it follows is not out yet
+	case len(rec.Answer) > 0:
 		e.sendStored(svc, rec)
-		return
+	case rec.Part != "":
+		e.done(rec)
+	default:
+		e.callStored(svc, rec)
 	}
-	e.callStored(svc, rec)
 }
 
 // sendStored sends an answer that the queue kept.
 func (e *Engine) sendStored(svc *Service, rec *record) {
-	if time.Since(rec.Push.Created) > svc.Policy.RedeliverFor+svc.Policy.Keep {
+	if rec.age() > svc.Policy.RedeliverFor+max(svc.Policy.Keep, asyncFor) {
 		e.bury(rec, "the answer could not be sent in time: "+rec.Error)
 		return
 	}
@@ -159,10 +166,7 @@ func (e *Engine) done(rec *record) {
 	if rec.handedOver {
 		return
 	}
-	id := rec.Push.ID.String()
-	if err := e.drop(id); err != nil {
-		e.amend(func() error { return e.drop(id) })
-	}
+	e.dropOrAmend(rec.key())
 }
 
 // callStored posts a stored push to its backend.
@@ -174,16 +178,7 @@ func (e *Engine) callStored(svc *Service, rec *record) {
 		Path: p.Path, OpenID: p.OpenID, PushID: p.ID.String(), Body: e.body(ctx, svc, p),
 		Attempt: rec.Calls + 1, Late: svc.via(),
 	})
-	if err != nil {
-		e.failedAgain(svc, rec, err)
-		return
-	}
-	rec.Calls++
-	e.cfg.Count(p.Service, "redelivered")
-	if ans.Async {
-		if err := e.put(rec, store.Async, time.Now().Add(asyncFor)); err != nil {
-			e.amend(func() error { return e.put(rec, store.Async, time.Now().Add(asyncFor)) })
-		}
+	if e.settleCall(svc, rec, ans, err) {
 		return
 	}
 	rec.Answer = split(ans.Replies)
@@ -197,6 +192,33 @@ func (e *Engine) callStored(svc *Service, rec *record) {
 	e.done(rec)
 }
 
+// settleCall follows a redelivery's call; false when its answer is to be sent.
+func (e *Engine) settleCall(svc *Service, rec *record, ans msg.Answer, err error) (over bool) {
+	defer e.replies.lock(rec.Push.ID)()
+	switch {
+	case e.takenOver(rec):
+		return true // a posted reply was faster
+	case err != nil:
+		e.failedAgain(svc, rec, err)
+		return true
+	}
+	rec.Calls++
+	e.cfg.Count(rec.Push.Service, "redelivered")
+	if !ans.Async {
+		return false
+	}
+	due := time.Now().Add(asyncFor)
+	if err := e.put(rec, store.Async, due); err != nil {
+		e.amend(func() error {
+			if e.replied(rec.Push.ID) {
+				return nil
+			}
+			return e.put(rec, store.Async, due)
+		})
+	}
+	return true
+}
+
 // failedAgain decides when a push is tried next, or that it is dead.
 func (e *Engine) failedAgain(svc *Service, rec *record, err error) {
 	f := failure(err)
@@ -205,21 +227,25 @@ func (e *Engine) failedAgain(svc *Service, rec *record, err error) {
 		return
 	}
 	rec.Calls++
+	rec.Again++
 	rec.Error = f.Error()
 	if f.Timeout {
 		rec.Timeouts++
 	}
 	switch {
+	case f.Unhandled:
+		e.cfg.Count(rec.Push.Service, "unhandled")
+		e.done(rec)
 	case !f.Keep:
 		e.cfg.Count(rec.Push.Service, "unusable")
 		e.cfg.Log.Error("the backend's answer to a redelivered push could not be used", "service", rec.Push.Service, "push", rec.Push.ID.String(), "err", f.Err)
 		e.done(rec)
 	case rec.Timeouts > svc.Policy.Timeouts:
 		e.bury(rec, "the backend took the push and did not answer in time: "+rec.Error)
-	case time.Since(rec.Push.Created) > svc.Policy.RedeliverFor:
+	case rec.age() > svc.Policy.RedeliverFor:
 		e.bury(rec, "the backend could not be reached in time: "+rec.Error)
 	default:
-		e.requeue(rec, time.Now().Add(pause(rec.Calls)))
+		e.requeue(rec, time.Now().Add(pause(rec.Again+1)))
 	}
 }
 
@@ -235,22 +261,57 @@ func (e *Engine) requeue(rec *record, due time.Time) {
 func (e *Engine) expire() {
 	items, err := e.cfg.Queue.Expire(e.ctx, time.Now(), expireAtOnce)
 	if err != nil {
-		e.cfg.Log.Error("cannot clear the queue; it is tried again", "err", err)
+		if !e.isDraining() {
+			e.cfg.Log.Error("cannot clear the queue; it is tried again", "err", err)
+		}
 		return
 	}
 	for _, it := range items {
 		if it.State != store.Async {
 			continue
 		}
-		rec, err := readRecord(it)
-		if err != nil {
-			e.cfg.Log.Error("an expired push cannot be read", "push", it.ID, "err", err)
-			continue
+		if err := e.expireAsync(it.ID); err != nil {
+			e.cfg.Log.Error("an expired push cannot be buried; it is tried again", "push", it.ID, "err", err)
 		}
-		e.bury(rec, asyncExpired)
 	}
+	e.buryOrphans()
 	if _, err := e.cfg.Values.Expire(e.ctx, time.Now(), expireAtOnce); err != nil {
 		e.cfg.Log.Error("cannot clear stored answers; it is tried again", "err", err)
+	}
+}
+
+// Stored pushes of a service that is configured no more, or has no backend any
+// more, wait a day for it to come back.
+const (
+	orphanFor  = 24 * time.Hour
+	orphanLook = 10 * time.Minute
+)
+
+// buryOrphans makes dead letters of what waits for services that are gone.
+func (e *Engine) buryOrphans() {
+	if time.Since(e.orphans) < orphanLook {
+		return
+	}
+	e.orphans = time.Now()
+	counts, err := e.cfg.Queue.Counts(e.ctx)
+	if err != nil {
+		return // the next look finds them
+	}
+	for service, c := range counts {
+		if svc, ok := e.cfg.Service(service); c.Waiting == 0 || ok && svc.Backend != nil {
+			continue
+		}
+		f := store.Filter{Service: service, States: []store.State{store.Waiting}, OlderThan: orphanFor}
+		items, err := e.cfg.Queue.List(e.ctx, f, 0, expireAtOnce)
+		if err != nil {
+			return
+		}
+		for _, it := range items {
+			// One that a person had retried has its day from then on.
+			if rec, err := readRecord(it); err == nil && rec.age() > orphanFor {
+				e.bury(rec, "its service is not configured, or has no msg-proxy-pass any more")
+			}
+		}
 	}
 }
 
@@ -264,10 +325,10 @@ func (e *Engine) abandon() {
 			j.giveUp.Stop()
 		}
 		j.mu.Unlock()
-		if out != nil && (told == replied || out.failed) {
-			continue
+		if j.isPickUp || out != nil && (told == replied || out.failed || out.parked) {
+			continue // an answer that nobody picked up is still on its shelf
 		}
-		rec := record{Push: j.push, Calls: j.calls, Error: errDrained.Error()}
+		rec := record{Push: j.push, Calls: int(j.calls.Load()), Error: errDrained.Error(), Part: j.part}
 		state, due := store.Waiting, time.Now()
 		if out != nil {
 			rec.Answer = split(out.all())
@@ -284,6 +345,27 @@ func (e *Engine) abandon() {
 		}
 		if err := e.put(&rec, state, due); err != nil {
 			e.cfg.Log.Error("cannot store an unfinished push", "service", j.push.Service, "push", j.push.ID.String(), "err", err)
+		}
+	}
+	if !e.cfg.Durable {
+		e.countLost()
+	}
+}
+
+// countLost reports what goes with a queue in memory.
+func (e *Engine) countLost() {
+	counts, err := e.cfg.Queue.Counts(context.Background())
+	if err != nil {
+		e.cfg.Log.Error("cannot count what the queue loses", "err", err)
+		return
+	}
+	for service, c := range counts {
+		n := c.Waiting + c.Running + c.Async
+		for range n {
+			e.cfg.Count(service, "dropped")
+		}
+		if n > 0 {
+			e.cfg.Log.Error("stored pushes dropped: the gateway stops and there is no data-dir to keep them in", "service", service, "count", n)
 		}
 	}
 }

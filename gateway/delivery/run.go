@@ -12,45 +12,54 @@ import (
 // within the inline time.
 var retryPauses = [...]time.Duration{200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second}
 
-// start runs the one backend call of a new job.
-func (e *Engine) start(j *job) {
+// start runs the one backend call of a new job for its push p.
+func (e *Engine) start(j *job, p Push) {
 	within := j.inlineTime(j.base + 1)
 	e.jobs.Go(func() {
-		ans, err := e.call(j, within)
-		if err == nil && ans.Async {
+		ans, err := e.call(j, &p, within)
+		switch {
+		case err != nil:
+			e.finishFailed(j, err)
+		case ans.Async:
 			e.await(j)
-			return
+		default:
+			e.finish(j, e.plan(j.svc, ans))
 		}
-		var out *outcome
-		if err == nil {
-			out = e.plan(j.svc, ans)
-		} else {
-			out = e.fail(j, err)
-		}
-		e.finish(j, out)
 	})
+}
+
+// finishFailed ends a job whose call failed, unless a posted reply has
+// answered it meanwhile: such a push is not delivered again.
+func (e *Engine) finishFailed(j *job, err error) {
+	defer e.replies.lock(j.push.ID)()
+	j.mu.Lock()
+	over := j.out != nil
+	j.mu.Unlock()
+	if !over {
+		e.finish(j, e.fail(j, err))
+	}
 }
 
 // call posts the push, again after a pause while the backend cannot be
 // reached and the answer could still be passive.
-func (e *Engine) call(j *job, within time.Duration) (msg.Answer, error) {
+func (e *Engine) call(j *job, p *Push, within time.Duration) (msg.Answer, error) {
 	ctx, cancel := context.WithTimeout(e.ctx, j.svc.Policy.MaxWait)
 	defer cancel()
-	body := e.body(ctx, j.svc, &j.push)
+	body := e.body(ctx, j.svc, p)
 	for {
-		j.calls++
+		n := int(j.calls.Add(1))
 		ans, err := j.svc.Backend.Post(ctx, Call{
-			Path: j.push.Path, OpenID: j.push.OpenID, PushID: j.push.ID.String(), Body: body,
-			Attempt: j.calls, ReplyWithin: within - time.Since(j.first), Late: j.svc.via(),
+			Path: p.Path, OpenID: p.OpenID, PushID: p.ID.String(), Body: body,
+			Attempt: n, ReplyWithin: within - time.Since(j.first), Late: j.svc.via(),
 		})
 		if err == nil {
 			return ans, nil
 		}
 		var f *Failure
-		if !errors.As(err, &f) || !f.Retry || j.calls > len(retryPauses) {
+		if !errors.As(err, &f) || !f.Retry || n > len(retryPauses) {
 			return ans, err
 		}
-		pause := retryPauses[j.calls-1]
+		pause := retryPauses[n-1]
 		if time.Since(j.first)+pause >= within || !sleep(ctx, pause) {
 			return ans, err
 		}
@@ -92,7 +101,7 @@ func (e *Engine) plan(s *Service, ans msg.Answer) *outcome {
 		return out
 	case first.Type == "text" && len(first.Text) > msg.TextLimit:
 		pieces := msg.SplitText(first.Text, msg.TextLimit)
-		if s.Outbox == nil || s.Outbox.Refused() && s.Policy.Via != Pickup {
+		if s.cannotFollow() {
 			pieces = []string{cutText(first.Text)}
 			e.cfg.Log.Warn("a long text was cut: the account cannot send customer-service messages; set late-reply.via to pickup to keep the rest", "service", s.Name)
 		}
@@ -104,6 +113,15 @@ func (e *Engine) plan(s *Service, ans msg.Answer) *outcome {
 	out.reply = &first
 	out.rest = append(out.rest, split(replies[1:])...)
 	return out
+}
+
+// cannotFollow reports that what exceeds a passive reply could neither be sent
+// nor picked up.
+func (s *Service) cannotFollow() bool {
+	if s.Outbox == nil {
+		return s.Policy.Via != Pickup
+	}
+	return s.Outbox.Refused() && len(s.Policy.PickupWords) == 0
 }
 
 // split breaks long texts into pieces that a customer-service message takes.
@@ -137,17 +155,21 @@ func (e *Engine) finish(j *job, out *outcome) bool {
 	}
 	j.out = out
 	late, open := j.late, j.open
-	if !late && out.reply == nil && open == 0 && !out.refuse {
-		j.told = success // nobody is waiting, and there is nothing to tell
+	if !late && out.reply == nil && open == 0 {
+		if !out.refuse {
+			j.told = success // nobody is waiting, and there is nothing to tell
+		}
 		if j.giveUp != nil {
 			j.giveUp.Stop()
 		}
+	}
+	if out.refuse {
+		e.mem.forget(j.push.ID) // before anybody hears of it: the repeat is a new push
 	}
 	close(j.done)
 	j.mu.Unlock()
 	switch {
 	case out.refuse:
-		e.mem.forget(j.push.ID)
 		e.leaveLane(j)
 	case out.failed:
 		e.mem.settle(j.push.ID, 0)
@@ -163,13 +185,16 @@ func (e *Engine) finish(j *job, out *outcome) bool {
 // fail decides what becomes of a push whose call brought no answer.
 func (e *Engine) fail(j *job, err error) *outcome {
 	f := failure(err)
-	rec := record{Push: j.push, Calls: j.calls, Error: f.Error()}
-	if f.Timeout {
+	drained := errors.Is(context.Cause(e.ctx), errDrained)
+	rec := record{Push: j.push, Calls: int(j.calls.Load()), Error: f.Error()}
+	if f.Timeout && !drained {
 		rec.Timeouts = 1
 	}
 	log := e.cfg.Log.With("service", j.push.Service, "kind", j.push.Kind, "push", j.push.ID.String(), "err", f.Err)
-	drained := errors.Is(context.Cause(e.ctx), errDrained)
 	switch {
+	case f.Unhandled:
+		e.cfg.Count(j.push.Service, "unhandled")
+		e.release(j)
 	case !f.Keep:
 		e.cfg.Count(j.push.Service, "unusable")
 		log.Error("the backend's answer to a push could not be used")
@@ -211,7 +236,6 @@ func (e *Engine) settle(j *job) {
 	if j.out.reply != nil {
 		size = replySize(j.out.reply)
 	}
-	j.push.Body = nil
 	e.mem.settle(j.push.ID, size)
 }
 
@@ -230,11 +254,12 @@ const followAfter = 300 * time.Millisecond
 // follow sends what did not fit into the passive reply.
 func (e *Engine) follow(j *job, rest []msg.Reply) {
 	e.jobs.Go(func() {
+		rec := &record{Push: j.push, Calls: int(j.calls.Load()), Answer: rest, Rest: true, Part: e.partName()}
 		if !sleep(e.ctx, followAfter) {
-			e.cfg.Log.Warn("the rest of an answer was not sent: the gateway is stopping", "service", j.push.Service, "push", j.push.ID.String())
+			e.putBack(rec, errDrained)
 			return
 		}
-		e.send(e.ctx, j.svc, &record{Push: j.push, Calls: j.calls, Answer: rest})
+		e.send(e.ctx, j.svc, rec)
 	})
 }
 

@@ -43,18 +43,20 @@ func (s *shelf) takeFirst(e *Engine, p *Push, j *job) (key string, reply *msg.Re
 		e.cfg.Log.Error("cannot read stored answers", "service", p.Service, "err", err)
 		return "", nil, false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, entry := range entries {
-		if s.taken[entry.Key] != nil {
-			continue
-		}
 		var answer shelved
 		if err := codec.Unmarshal(entry.Value, &answer); err != nil {
 			e.cfg.Log.Error("a stored answer cannot be read", "service", p.Service, "err", err)
 			continue
 		}
-		s.taken[entry.Key] = j
+		if !s.take(entry.Key, j) {
+			continue
+		}
+		// Another push may have been given it since the list was made.
+		if _, there, err := e.cfg.Values.Get(ctx, entry.Key); err != nil || !there {
+			s.untake(entry.Key)
+			continue
+		}
 		r := answer.Reply
 		if r.Type == "text" && answer.Question != "" {
 			r.Text = "「" + answer.Question + "」\n" + r.Text
@@ -62,6 +64,17 @@ func (s *shelf) takeFirst(e *Engine, p *Push, j *job) (key string, reply *msg.Re
 		return entry.Key, &r, true
 	}
 	return "", nil, false
+}
+
+// take reserves an answer for j; false when another push is being given it.
+func (s *shelf) take(key string, j *job) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken[key] != nil {
+		return false
+	}
+	s.taken[key] = j
+	return true
 }
 
 // untake makes an answer available again, or forgets one that was given out.

@@ -62,7 +62,9 @@ type Config struct {
 	Accounts Accounts
 	// Codes is by default a memory of its own.
 	Codes *Codes
-	Log   *slog.Logger
+	// Pushes is what Reply and Queue are about; needed by these two alone.
+	Pushes Pushes
+	Log    *slog.Logger
 	// Now is the wall clock that signatures carry. By default time.Now.
 	Now func() time.Time
 }

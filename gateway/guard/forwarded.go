@@ -44,16 +44,30 @@ func (g *Guard) caller(r Request, peer netip.Addr) (netip.Addr, *Refusal) {
 	return caller, nil
 }
 
+// Client is who is behind peer, for those who serve everybody and only want to
+// tell callers apart. Unlike in Check, an entry that cannot be read ends the
+// walk at the proxy before it.
+func (g *Guard) Client(peer netip.Addr, forwardedFor []string) netip.Addr {
+	peer = plain(peer)
+	if !contains(g.trusted, peer) {
+		return peer
+	}
+	if caller, _ := g.rightmostStranger(forwardedFor); caller.IsValid() {
+		return caller
+	}
+	return peer
+}
+
 // rightmostStranger walks the entries of all lines from the right, the end
 // that the trusted proxies wrote. What stands left of the answer is the
 // caller's own claim and is not looked at. When all are trusted proxies, the
-// leftmost of them is the caller.
+// leftmost of them is the caller. Without ok it is the last that could be read.
 func (g *Guard) rightmostStranger(lines []string) (caller netip.Addr, ok bool) {
 	hops := 0
 	for i := len(lines) - 1; i >= 0; i-- {
 		for rest, more := lines[i], true; more; {
 			if hops++; hops > maxHops {
-				return netip.Addr{}, false
+				return caller, false
 			}
 			entry := rest
 			var comma int
@@ -62,10 +76,11 @@ func (g *Guard) rightmostStranger(lines []string) (caller netip.Addr, ok bool) {
 			} else {
 				more = false
 			}
-			caller, ok = parseHop(entry)
-			if !ok {
-				return netip.Addr{}, false
+			hop, good := parseHop(entry)
+			if !good {
+				return caller, false
 			}
+			caller, ok = hop, true
 			if !contains(g.trusted, caller) {
 				return caller, true
 			}

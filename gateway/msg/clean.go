@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -108,7 +109,7 @@ func (c *cleaner) value(name []byte, depth int) bool {
 		c.injected = c.injected || holdsHeader(value)
 	}
 	value = bytes.ReplaceAll(c.in[begin:end], split, cdataClose)
-	c.out = appendCData(c.out, value)
+	c.out = appendCData(c.out, string(value))
 	tail := skipBlanks(c.in[end+len(cdataClose):])
 	_, n, _ := endTag(tail)
 	c.pos = len(c.in) - len(tail) + n
@@ -138,7 +139,7 @@ func (c *cleaner) content(name []byte, depth int) error {
 				c.changed = true
 				continue
 			}
-			c.out = appendCData(c.out, section)
+			c.out = appendCData(c.out, string(section))
 		case bytes.HasPrefix(rest, []byte("<!--")):
 			if err := c.skip(name, "-->"); err != nil {
 				return err
@@ -352,6 +353,14 @@ func sanitize(b []byte) []byte {
 	}, b)
 }
 
+// sanitizeText is sanitize for a reply, which hardly ever needs it.
+func sanitizeText(s string) string {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, isForbidden) {
+		return s
+	}
+	return string(sanitize([]byte(s)))
+}
+
 func isForbidden(r rune) bool { return !isXMLChar(r) }
 
 // isXMLChar reports whether XML 1.0 allows r in a document.
@@ -362,16 +371,17 @@ func isXMLChar(r rune) bool {
 
 // appendCData appends value as CDATA; a "]]>" in it is divided between two
 // sections, so that it cannot end the first.
-func appendCData(dst, value []byte) []byte {
-	dst = append(dst, cdataOpen...)
+func appendCData(dst []byte, value string) []byte {
+	const begin, end = "<![CDATA[", "]]>"
+	dst = append(dst, begin...)
 	for {
-		i := bytes.Index(value, cdataClose)
+		i := strings.Index(value, end)
 		if i < 0 {
 			break
 		}
 		dst = append(dst, value[:i+2]...)
-		dst = append(append(dst, cdataClose...), cdataOpen...)
+		dst = append(dst, end+begin...)
 		value = value[i+2:]
 	}
-	return append(append(dst, value...), cdataClose...)
+	return append(append(dst, value...), end...)
 }

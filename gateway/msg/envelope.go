@@ -39,9 +39,11 @@ func ParseEnvelope(body []byte) (encrypt string, f Format, err error) {
 }
 
 func xmlEnvelope(text []byte) (string, error) {
-	if root, err := skipProlog(text); err != nil {
+	text, err := skipProlog(text)
+	if err != nil {
 		return "", err
-	} else if encrypt, ok := scanEnvelope(root); ok {
+	}
+	if encrypt, ok := scanEnvelope(text); ok {
 		return encrypt, nil
 	}
 	root, _, _, err := readXML(text)

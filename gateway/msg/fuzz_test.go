@@ -183,6 +183,9 @@ func FuzzParseEnvelope(f *testing.F) {
 		if err != nil || len(text) == 0 || text[0] != '<' {
 			return
 		}
+		if text, err = skipProlog(text); err != nil {
+			t.Fatal(err)
+		}
 		root, _, _, err := readXML(text)
 		if err != nil || strings.ContainsAny(encrypt, "&\r") {
 			return

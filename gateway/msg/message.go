@@ -126,7 +126,7 @@ func pathOf(prefix, what, name string) (string, error) {
 	if why != "" {
 		return "", fmt.Errorf("%s name %q cannot stand in a URL: %s", what, short(name), why)
 	}
-	return prefix + strings.NewReplacer(" ", "_", "\t", "_").Replace(name), nil
+	return prefix + strings.ReplaceAll(strings.ReplaceAll(name, " ", "_"), "\t", "_"), nil
 }
 
 func isNameByte(r rune) bool {

@@ -232,7 +232,7 @@ func appendXMLFields(dst []byte, fields []field) []byte {
 		dst = append(append(append(dst, '<'), f.name...), '>')
 		switch f.kind {
 		case textField:
-			dst = appendCData(dst, sanitize([]byte(f.text)))
+			dst = appendCData(dst, sanitizeText(f.text))
 		case numberField:
 			dst = strconv.AppendInt(dst, f.number, 10)
 		case objectField:
@@ -258,7 +258,7 @@ func appendJSONFields(dst []byte, fields []field) []byte {
 		dst = append(codec.AppendString(dst, f.name), ':')
 		switch f.kind {
 		case textField:
-			dst = codec.AppendString(dst, string(sanitize([]byte(f.text))))
+			dst = codec.AppendString(dst, sanitizeText(f.text))
 		case numberField:
 			dst = strconv.AppendInt(dst, f.number, 10)
 		case objectField:

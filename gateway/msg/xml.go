@@ -20,6 +20,19 @@ var cdataOpen, cdataClose = []byte("<![CDATA["), []byte("]]>")
 
 // parseXML reads an XML push; text begins with '<'.
 func parseXML(text []byte) (*Message, error) {
+	text, err := skipProlog(text)
+	if err != nil {
+		return nil, err
+	}
+	if m, ok := readFast(text); ok {
+		return m, nil
+	}
+	return parseTree(text)
+}
+
+// parseTree reads an XML push of any spelling; text begins with its root
+// element.
+func parseTree(text []byte) (*Message, error) {
 	root, cleaned, injected, err := readXML(text)
 	if err != nil {
 		return nil, err
@@ -36,13 +49,10 @@ func parseXML(text []byte) (*Message, error) {
 	return m, nil
 }
 
-// readXML builds the tree of an XML text. Text that the parser refuses, or
-// whose tree shows that a value broke out of its CDATA section, is cleaned
-// and read again.
+// readXML builds the tree of an XML text that begins with its root element.
+// Text that the parser refuses, or whose tree shows that a value broke out of
+// its CDATA section, is cleaned and read again.
 func readXML(text []byte) (root *etree.Element, cleaned, injected bool, err error) {
-	if text, err = skipProlog(text); err != nil {
-		return nil, false, false, err
-	}
 	root, err = buildTree(text)
 	if err == nil && !brokeOut(root) {
 		return root, false, false, nil

@@ -2,6 +2,7 @@ package push
 
 import (
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -12,22 +13,25 @@ import (
 	"wx-gateway/gateway/web"
 )
 
-// changesUser lists the events after which cached user info is stale.
+// changesUser lists the events after which cached user info is stale, beside
+// user_authorization_*.
 var changesUser = map[string]bool{
-	"event/subscribe":                       true,
-	"event/unsubscribe":                     true,
-	"event/SCAN":                            true,
-	"event/user_info_modified":              true,
-	"event/user_authorization_revoke":       true,
-	"event/user_authorization_cancellation": true,
+	"event/subscribe":          true,
+	"event/unsubscribe":        true,
+	"event/SCAN":               true,
+	"event/user_info_modified": true,
+}
+
+// changedUser reports whether a push of this kind makes cached user info stale.
+func changedUser(kind string) bool {
+	return changesUser[kind] || strings.HasPrefix(kind, "event/user_authorization_")
 }
 
 // answer lets an interceptor, the echo or the backend decide what WeChat hears.
-func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message, path string) delivery.Verdict {
+func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *msg.Message, path string) delivery.Verdict {
 	kind := path[1:]
-	id := delivery.MakeID(h.cfg.Service, m.FromUserName, m.CreateTime, m.MsgType, m.Event, m.MsgID, o.body)
 	web.Note(ctx, slog.String("push", id.String()))
-	if changesUser[kind] && h.cfg.Forget != nil {
+	if changedUser(kind) && h.cfg.Forget != nil {
 		h.cfg.Forget(m.FromUserName)
 	}
 	if h.cfg.Interacted != nil {
@@ -71,8 +75,8 @@ func (h *Handler) echo(m *msg.Message, kind string) delivery.Verdict {
 	switch {
 	case h.cfg.Kind != delivery.Official:
 		v.Do = delivery.Success
-	case kind == "msg/text":
-		v.Reply = &msg.Reply{Type: "text", Text: m.Content}
+	case kind == "msg/text" && m.Content != "": // WeChat shows a fault for an empty reply
+		v.Reply = &msg.Reply{Type: "text", Text: msg.SplitText(m.Content, msg.TextLimit)[0]}
 	case kind == "msg/image", kind == "msg/voice", kind == "msg/video":
 		var media struct{ MediaId string }
 		if err := codec.Unmarshal(m.JSON, &media); err != nil || media.MediaId == "" {

@@ -65,6 +65,7 @@ func New(cfg Config) *Handler {
 // Serve is a web.Handler: GET answers WeChat's verification of the URL, POST a
 // push.
 func (h *Handler) Serve(ctx *fasthttp.RequestCtx) error {
+	web.Note(ctx, slog.String("service", h.cfg.Service))
 	switch {
 	case ctx.IsGet():
 		return h.verify(ctx)
@@ -82,7 +83,10 @@ type query struct {
 }
 
 func readQuery(ctx *fasthttp.RequestCtx) query {
-	a := ctx.QueryArgs()
+	// Not ctx.QueryArgs: that would stay with the attempt as long as it waits.
+	a := fasthttp.AcquireArgs()
+	defer fasthttp.ReleaseArgs(a)
+	a.ParseBytes(ctx.URI().QueryString())
 	q := query{
 		signature:    string(a.Peek("signature")),
 		timestamp:    string(a.Peek("timestamp")),
@@ -117,7 +121,6 @@ type opened struct {
 }
 
 func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
-	web.Note(ctx, slog.String("service", h.cfg.Service))
 	q := readQuery(ctx)
 	o, err := h.open(ctx, q)
 	if err != nil {
@@ -135,7 +138,12 @@ func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 		h.cfg.Refused("injected")
 		h.cfg.Log.Warn("a push names a header twice: the first one counts", "service", h.cfg.Service, "kind", m.Kind())
 	}
-	v := h.answer(ctx, q, o, m, path)
+	id := delivery.MakeID(h.cfg.Service, m.FromUserName, m.CreateTime, m.MsgType, m.Event, m.MsgID, o.body)
+	// The attempt may stay open for 6 s, thousands with it; m is all it needs
+	// of what came.
+	o.body = nil
+	ctx.Request.ResetBody()
+	v := h.answer(ctx, q, id, m, path)
 	web.Note(ctx, slog.String("kind", m.Kind()), slog.Int("attempt", v.Attempt), slog.String("outcome", v.Outcome))
 	return h.write(ctx, q, o, m, v)
 }

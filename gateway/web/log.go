@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -10,8 +9,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 )
-
-func asType[T any](err error, target *T) bool { return errors.As(err, target) }
 
 // noteKey is where a request keeps the attributes of its log line.
 type noteKey struct{}

@@ -5,6 +5,8 @@ package web
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -96,7 +98,12 @@ func (s *server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	if s.cfg.Refused != nil {
 		s.cfg.Refused(reason)
 	}
-	s.cfg.Log.Debug("request refused", "door", s.cfg.Name, "reason", reason, "peer", ctx.RemoteIP().String(), "err", err)
+	level := slog.LevelDebug // scanners and peers that vanish
+	if status == fasthttp.StatusRequestEntityTooLarge {
+		// This may be a push, which is lost unless the operator acts.
+		level, err = slog.LevelWarn, fmt.Errorf("%w: raise max-body if the request was meant", err)
+	}
+	s.cfg.Log.Log(context.Background(), level, "request refused", "door", s.cfg.Name, "reason", reason, "peer", ctx.RemoteIP().String(), "err", err)
 	ctx.SetConnectionClose()
 	Fail(status, reason, nil).write(ctx)
 }
@@ -105,11 +112,11 @@ func refusal(err error) (status int, reason string) {
 	var small *fasthttp.ErrSmallBuffer
 	var netErr net.Error
 	switch {
-	case err == fasthttp.ErrBodyTooLarge:
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		return fasthttp.StatusRequestEntityTooLarge, "body too large"
-	case asType(err, &small):
+	case errors.As(err, &small):
 		return fasthttp.StatusRequestHeaderFieldsTooLarge, "headers too large"
-	case asType(err, &netErr) && netErr.Timeout():
+	case errors.As(err, &netErr) && netErr.Timeout():
 		return fasthttp.StatusRequestTimeout, "request too slow"
 	}
 	return fasthttp.StatusBadRequest, "malformed request"

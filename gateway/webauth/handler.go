@@ -12,6 +12,7 @@ import (
 
 	"wx-gateway/gateway/codec"
 	"wx-gateway/gateway/grant"
+	"wx-gateway/gateway/guard"
 	"wx-gateway/gateway/httpc"
 	"wx-gateway/gateway/web"
 	"wx-gateway/gateway/weixin"
@@ -92,6 +93,7 @@ type Handler struct {
 	waiting atomic.Int32                    // requests in line for a slot
 	infos   *grant.Memory[codec.RawMessage] // user info by sns/userinfo, by the code's key
 	down    atomic.Bool                     // the last call of RedirectURL failed
+	proxies *guard.Guard                    // knows Trusted
 	relayIn time.Duration                   // relayTimeout, less in tests
 }
 
@@ -110,6 +112,7 @@ func New(cfg Config) *Handler {
 		cfg:     cfg,
 		slots:   make(chan struct{}, cfg.Slots),
 		infos:   grant.New[codec.RawMessage](maxInfos, codeKeep),
+		proxies: guard.New(guard.Config{TrustedProxies: cfg.Trusted}),
 		relayIn: relayTimeout,
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -39,28 +38,12 @@ func (h *Handler) readVisit(ctx *fasthttp.RequestCtx) visit {
 // browser is the address of whoever asks: the peer, or, when that is a trusted
 // proxy, the last X-Forwarded-For entry that is none.
 func (h *Handler) browser(ctx *fasthttp.RequestCtx) netip.Addr {
-	addr := peer(ctx)
-	if !h.trusted(addr) {
-		return addr
+	lines := ctx.Request.Header.PeekAll(fasthttp.HeaderXForwardedFor)
+	chain := make([]string, len(lines))
+	for i, line := range lines {
+		chain[i] = string(line)
 	}
-	var chain []string
-	for _, line := range ctx.Request.Header.PeekAll(fasthttp.HeaderXForwardedFor) {
-		chain = append(chain, strings.Split(string(line), ",")...)
-	}
-	for _, entry := range slices.Backward(chain) {
-		a, err := netip.ParseAddr(strings.TrimSpace(entry))
-		if err != nil {
-			break // what stands before it was not written by a proxy we know
-		}
-		if addr = a.Unmap().WithZone(""); !h.trusted(addr) {
-			break
-		}
-	}
-	return addr
-}
-
-func (h *Handler) trusted(a netip.Addr) bool {
-	return slices.ContainsFunc(h.cfg.Trusted, func(p netip.Prefix) bool { return p.Contains(a) })
+	return h.proxies.Client(peer(ctx), chain)
 }
 
 // peer is the address at the other end of the connection; the zero Addr when

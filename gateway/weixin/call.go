@@ -44,10 +44,11 @@ type caller struct {
 	cfg   Config
 	pause func(ctx context.Context, d time.Duration) bool // false: ctx ends before d is over
 	gate  *gate
+	quota *quotas
 }
 
 func newCaller(cfg Config) caller {
-	return caller{cfg: cfg.withDefaults(), pause: pause, gate: &gate{}}
+	return caller{cfg: cfg.withDefaults(), pause: pause, gate: &gate{}, quota: &quotas{}}
 }
 
 // repeat makes r, a few times if it may be and WeChat is busy.
@@ -66,9 +67,12 @@ func (c *caller) repeat(ctx context.Context, r request) ([]byte, error) {
 }
 
 // once makes r and returns the answer, a JSON object whose errcode is absent
-// or 0.
+// or 0. An API whose quota is used up is not called.
 func (c *caller) once(ctx context.Context, r request) ([]byte, error) {
 	start := time.Now()
+	if e := c.quota.refusal(r.path, start); e != nil {
+		return nil, e
+	}
 	status, body, err := c.send(ctx, r)
 	var refusal *Error
 	if err == nil {
@@ -88,6 +92,7 @@ func (c *caller) once(ctx context.Context, r request) ([]byte, error) {
 		return nil, fmt.Errorf("cannot call %s: %w", r.path, err)
 	}
 	c.gate.notice(c.cfg.Log, c.cfg.AppID, refusal, time.Now())
+	c.quota.notice(c.cfg.Log, c.cfg.AppID, r.path, refusal, time.Now())
 	if refusal != nil {
 		return nil, refusal
 	}

@@ -1,7 +1,8 @@
 // Package weixin is a client of WeChat's HTTP API: a method for each call the
 // gateway makes, WeChat's errcode as an *Error, the account's token injected and
-// healed. It keeps nothing: tokens come from whoever implements Tokens, and how
-// long to leave a refusing API alone (Retry) is advice to the caller.
+// healed. Tokens come from whoever implements Tokens. An API whose daily quota
+// is used up is left alone here; how long to leave one alone that refuses for
+// another reason (Retry) is advice to the caller.
 //
 //	issuer := weixin.NewIssuer(cfg, false) // fetches tokens; a keeper stores them
 //	api := weixin.New(cfg, keeper)

@@ -1,0 +1,117 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wx-gateway/conf"
+	"wx-gateway/gateway/delivery"
+	"wx-gateway/gateway/sim"
+)
+
+// TestPolicy: what late-reply says reaches the clock, words to pick up only
+// where the configuration has them.
+func TestPolicy(t *testing.T) {
+	f := func(lateReply, ack string, words ...string) {
+		t.Helper()
+		c, _, err := conf.Parse([]byte(`{"listen-port": 1, "services": [{"name": "a", "late-reply": `+lateReply+`}]}`), "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := policy(&c.Services[0])
+		if diff := cmp.Diff(words, p.PickupWords); diff != "" || !strings.Contains(p.Ack, ack) || (ack == "") != (p.Ack == "") {
+			t.Errorf("%s: ack %q, want one with %q; words -want +got:\n%s", lateReply, p.Ack, ack, diff)
+		}
+	}
+	f(`null`, "")
+	f(`{"via": "customer-service"}`, "")
+	f(`{"via": "customer-service", "pickup-words": ["1"]}`, "", "1")
+	f(`{"via": "pickup"}`, "「继续」", "继续")
+	f(`{"via": "pickup", "pickup-words": ["1", "2"]}`, "「1」", "1", "2")
+	f(`{"via": "pickup", "ack": ""}`, "", "继续")
+	f(`{"via": "pickup", "ack": "wait"}`, "wait", "继续")
+	f(`{"via": "off"}`, "")
+
+	c, _, err := conf.Parse([]byte(`{"listen-port": 1, "services": [{"name": "a",
+		"late-reply": {"max-wait": 7, "keep": "2h", "hold": false, "hold-limit": 3},
+		"redeliver": {"for": "1h", "timeouts": 4, "max-age-reply": "5m"}}]}`), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := delivery.Policy{
+		Via: delivery.CustomerService, MaxWait: 7e9, Keep: 7200e9, HoldLimit: 3,
+		RedeliverFor: 3600e9, Timeouts: 4, MaxAgeReply: 300e9,
+	}
+	if diff := cmp.Diff(want, policy(&c.Services[0])); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestUserInfoWithoutSecret: the keys are there, and say why there is none.
+func TestUserInfoWithoutSecret(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, param("app-secret", ""))
+	wantContains(t, "answer", w.send(sim.Safe, text("x")), "echo: x")
+	wantContains(t, "body", string(w.backend.calls("/msg/text")[0].body), `"userInfo":null`, `"userInfoError":"`, "app-secret is not set")
+}
+
+// TestUnhandledPathIsLoggedAtFirstSight: a backend without a handler for a kind
+// of push is no fault that fills the log.
+func TestUnhandledPathIsLoggedAtFirstSight(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.backend.on("/msg/image", http.NotFound)
+	image := sim.Fields{Type: "image", Extra: map[string]string{"MediaId": "m", "PicUrl": "http://x/y"}}
+	for range 3 {
+		if got := w.send(sim.Safe, image.XML()); got != "success" {
+			t.Errorf("WeChat heard %q, want success", got)
+		}
+	}
+	if n := len(w.backend.calls("/msg/image")); n != 3 {
+		t.Errorf("%d calls for 3 pushes", n)
+	}
+	if n := strings.Count(w.logs.String(), "the backend answers 404 to this path"); n != 1 {
+		t.Errorf("logged %d times, want once", n)
+	}
+	if strings.Contains(w.logs.String(), "level=ERROR") {
+		t.Errorf("logged as an error:\n%s", w.logs)
+	}
+}
+
+// TestKeyTTL: a push is known for as long as WeChat may repeat it.
+func TestKeyTTL(t *testing.T) {
+	f := func(service string, want time.Duration) {
+		t.Helper()
+		c, _, err := conf.Parse([]byte(`{"listen-port": 1, "services": [`+service+`]}`), "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := keyTTL(&c.Services[0]); got != want {
+			t.Errorf("%s: %s, want %s", service, got, want)
+		}
+	}
+	f(`{"name": "a"}`, 10*time.Minute)
+	f(`{"name": "a", "timeout": 0}`, 10*time.Minute)
+	f(`{"name": "a", "timeout": 1000}`, 2000*time.Second)
+	f(`{"name": "a", "kind": "shop"}`, 4*time.Hour)
+}
+
+// TestOldTokenStillVerifies: while the console changes over, both tokens sign,
+// and the reply is signed with the one that the push was signed with.
+func TestOldTokenStillVerifies(t *testing.T) {
+	t.Parallel()
+	const next = "wxgwNextToken"
+	w := newWorld(t, param("token", next), set("tokens-old", []string{testToken}))
+	wantContains(t, "the old token", w.send(sim.Safe, text("x")), "echo: x")
+	p := w.push(sim.Safe, text("y"))
+	p.Token = next
+	r, err := p.Send(t.Context(), sim.WeChat())
+	if err != nil || r.Answer == nil {
+		t.Fatalf("the new token: %v, %+v", err, r)
+	}
+	wantContains(t, "the new token", string(r.Answer.Opened), "echo: y")
+}

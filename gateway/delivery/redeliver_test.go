@@ -1,0 +1,222 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wx-gateway/gateway/msg"
+	"wx-gateway/gateway/store"
+)
+
+// TestRedeliveriesAtOnce: an account has at most perService of them in work,
+// and that of one account leaves the others theirs.
+func TestRedeliveriesAtOnce(t *testing.T) {
+	in(t, func(t *testing.T, h *house) {
+		h.backend.fails(&Failure{Keep: true, Err: errors.New("backend answered 500")})
+		var wg sync.WaitGroup
+		for i := range 40 {
+			p := testPush(i, "msg/text")
+			p.OpenID = fmt.Sprint("user", i)
+			wg.Go(func() { h.Deliver(p, now()) })
+		}
+		wg.Wait()
+		gauge := &gaugeBackend{}
+		h.svc.Backend = gauge
+		time.Sleep(10 * time.Minute)
+		gauge.mu.Lock()
+		defer gauge.mu.Unlock()
+		if gauge.most != perService || gauge.calls != 40 {
+			t.Errorf("%d redeliveries, %d at once; want 40 and %d", gauge.calls, gauge.most, perService)
+		}
+	})
+}
+
+// gaugeBackend counts the calls that are in work at the same time.
+type gaugeBackend struct {
+	mu               sync.Mutex
+	now, most, calls int
+}
+
+func (b *gaugeBackend) Post(ctx context.Context, c Call) (msg.Answer, error) {
+	b.mu.Lock()
+	b.now++
+	b.calls++
+	b.most = max(b.most, b.now)
+	b.mu.Unlock()
+	sleep(ctx, 10*time.Second)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.now--
+	return msg.Answer{}, nil
+}
+
+func (b *gaugeBackend) Open() bool { return false }
+
+// TestServiceIsGone: what is stored for a service that a reload took away waits
+// a day for it to come back, then it is a dead letter.
+func TestServiceIsGone(t *testing.T) {
+	f := func(back bool) {
+		t.Helper()
+		in(t, func(t *testing.T, h *house) {
+			h.backend.fails(&Failure{Keep: true, Err: errors.New("backend answered 500")})
+			h.Deliver(testPush(1, "msg/text"), now())
+			h.svc.Backend = nil
+			time.Sleep(12 * time.Hour)
+			if items := h.items(t); len(items) != 1 || items[0].State != store.Waiting {
+				t.Fatalf("queue %+v after 12 h, want one that waits", items)
+			}
+			if back {
+				h.backend.fails(nil)
+				h.svc.Backend = h.backend
+				time.Sleep(time.Minute)
+				if items := h.items(t); len(items) != 0 {
+					t.Errorf("queue %+v, want nothing: the service is back", items)
+				}
+				return
+			}
+			time.Sleep(13 * time.Hour)
+			items := h.items(t)
+			if len(items) != 1 || items[0].State != store.Dead || !strings.Contains(string(items[0].Data), "not configured") {
+				t.Errorf("queue %+v after 25 h, want a dead letter that says why", items)
+			}
+		})
+	}
+	f(true)
+	f(false)
+}
+
+// TestNoBackendAnyMore: a reload may take the backend away between the choice
+// of the handler and the delivery.
+func TestNoBackendAnyMore(t *testing.T) {
+	in(t, func(t *testing.T, h *house) {
+		h.svc.Backend = nil
+		if v := h.Deliver(testPush(1, "msg/text"), now()); v.Do != Refuse {
+			t.Errorf("verdict %+v, want a refusal: the repeat finds the new handler", v)
+		}
+	})
+}
+
+// TestTimeoutsMayBeZero: then a push that timed out is not delivered again.
+func TestTimeoutsMayBeZero(t *testing.T) {
+	in(t, func(t *testing.T, h *house) {
+		h.svc.Policy.Timeouts, h.svc.Policy.MaxWait = 0, 10*time.Second
+		h.backend.delay = time.Hour
+		h.Deliver(testPush(1, "event/VIEW"), now())
+		time.Sleep(time.Hour)
+		if n := h.backend.count(); n != 1 {
+			t.Errorf("%d calls, want 1", n)
+		}
+		if items := h.items(t); len(items) != 1 || items[0].State != store.Dead {
+			t.Errorf("queue %+v, want one dead letter", items)
+		}
+	})
+}
+
+// TestUnsentAnswerPausesGrow: an answer that WeChat does not take for a passing
+// reason is not tried every second for a day.
+func TestUnsentAnswerPausesGrow(t *testing.T) {
+	in(t, func(t *testing.T, h *house) {
+		tries := &countingOutbox{}
+		h.svc.Outbox = tries
+		h.backend.delay = 20 * time.Second
+		schedules()[0].push(h.Engine, testPush(1, "msg/text"))
+		time.Sleep(time.Hour)
+		if n := tries.n; n < 8 || n > 20 {
+			t.Errorf("%d tries in an hour, want growing pauses", n)
+		}
+	})
+}
+
+type countingOutbox struct {
+	fakeOutbox
+	n int
+}
+
+func (o *countingOutbox) Send(context.Context, string, []msg.Reply) (int, error) {
+	o.n++
+	return 0, errors.New("WeChat is down")
+}
+
+// TestRestIsSentThoughLateIsOff: what exceeds a passive reply belongs to an
+// answer that came in time.
+func TestRestIsSentThoughLateIsOff(t *testing.T) {
+	in(t, func(t *testing.T, h *house) {
+		h.svc.Policy.Via = Off
+		h.backend.ans = msg.Answer{Replies: texts("one", "two")}
+		v := h.Deliver(testPush(1, "msg/text"), now())
+		v.Written()
+		h.sentNow(t, "two")
+	})
+}
+
+// TestRestSurvivesAStop: so does what waits for its 300 ms when the gateway
+// stops.
+func TestRestSurvivesAStop(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "queue.db")
+	b := openBolt(t, path)
+	h := newHouse(t, b, true)
+	h.backend.ans = msg.Answer{Replies: texts("one", "two")}
+	v := h.Deliver(testPush(1, "msg/text"), now())
+	v.Written()
+	h.Stop()
+	b.Close()
+	b = openBolt(t, path)
+	defer b.Close()
+	h = newHouse(t, b, true)
+	defer h.Stop()
+	waitFor(t, "the rest of the answer", func() bool { return fmt.Sprint(h.outbox.sent()) == "[user: two]" })
+}
+
+// TestStopCountsWhatMemoryLoses: without a durable store, stored pushes go with
+// the process, and are counted.
+func TestStopCountsWhatMemoryLoses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := memoryHouse(t)
+		h.failing(t, 3)
+		h.Stop()
+		if n := h.event("dropped"); n != 3 {
+			t.Errorf("%d pushes counted as dropped, want 3", n)
+		}
+	})
+}
+
+// TestRefusedPushMayComeAgainLater: the end of a push that was held and then
+// refused does not disturb the one that comes in its place.
+func TestRefusedPushMayComeAgainLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newBroken()
+		h := newHouse(t, st, true)
+		defer h.Stop()
+		st.breaks(true)
+		h.backend.delay = 7 * time.Second
+		h.backend.fails(&Failure{Keep: true, Err: errors.New("backend answered 500")})
+		if v := h.Deliver(testPush(1, "msg/text"), now()); v.Do != Hang {
+			t.Fatalf("attempt 1: %+v, want a hang", v)
+		}
+		time.Sleep(1500 * time.Millisecond) // the call has failed, and nobody was there
+		h.backend.fails(nil)
+		h.backend.mu.Lock()
+		h.backend.delay = 3 * time.Second
+		h.backend.mu.Unlock()
+		var first Verdict
+		go func() { first = h.Deliver(testPush(1, "msg/text"), now()) }()
+		time.Sleep(2 * time.Second) // WeChat would have given up by now
+		second := h.Deliver(testPush(1, "msg/text"), now())
+		synctest.Wait()
+		if first.Do != Reply || second.Do != Reply {
+			t.Errorf("verdicts %+v and %+v, want the answer for both", first, second)
+		}
+		if n := h.backend.count(); n != 2 {
+			t.Errorf("%d calls, want 2", n)
+		}
+		st.breaks(false)
+	})
+}

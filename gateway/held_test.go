@@ -1,0 +1,202 @@
+//go:build !race
+
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"wx-gateway/gateway/sim"
+)
+
+const (
+	heldPushes  = 5000
+	heldWorkers = 256
+	heldMost    = 24 << 10 // bytes of the gateway's memory for each
+
+	// heldChild marks the process that plays WeChat and the backend.
+	heldChild = "GATEWAY_TEST_HELD"
+)
+
+// TestHeldPushes measures what a push costs while it waits: 5,000 sealed ones
+// are open at once, 256 of them in a backend that does not answer, the others
+// in the line behind it. The clients and the backend are another process, so
+// that what grows here is the gateway alone: its heap in use and its stacks,
+// after a collection, before and while the pushes are held. What the kernel
+// keeps for the sockets is not in it. It does not run in parallel with other
+// tests, whose memory it would count.
+func TestHeldPushes(t *testing.T) {
+	if os.Getenv(heldChild) != "" {
+		playHeld()
+		return
+	}
+	child := exec.Command(os.Args[0], "-test.run=^TestHeldPushes$", "-test.timeout=60s")
+	child.Stderr = os.Stderr
+	orders, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child.Env = append(os.Environ(), heldChild+"=1")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		child.Process.Kill()
+		child.Wait()
+	}()
+	said := bufio.NewScanner(out)
+	hear := func(want string) string {
+		t.Helper()
+		said.Scan()
+		rest, ok := strings.CutPrefix(said.Text(), want)
+		if strings.HasPrefix(said.Text(), "SKIP") {
+			t.Skip(said.Text())
+		} else if !ok {
+			t.Fatalf("the clients said %q, want %q", said.Text(), want)
+		}
+		return rest
+	}
+
+	backend := hear("http://")
+	before := runtime.NumGoroutine()
+	w := newWorld(t, set("msg-proxy-pass", "http://"+backend), set("workerNum", heldWorkers),
+		set("user-info", "off"), set("late-reply", map[string]any{"hold-limit": 10_000}))
+	line := w.g.shared.line("main", heldWorkers)
+	inLine := func() bool {
+		busy, waiting := line.Load()
+		return busy == heldWorkers && waiting == heldPushes-heldWorkers
+	}
+	fmt.Fprintln(orders, w.g.PublicAddr())
+	hear("ready") // one push has gone through, so that what is made once is made
+	empty := memoryInUse()
+	fmt.Fprintln(orders, "push")
+	hear("pushed")
+	eventually(t, "all pushes held", inLine)
+	held := memoryInUse()
+	if !inLine() {
+		t.Fatal("not all pushes were held while the memory was measured")
+	}
+	each := int64(held.heap+held.stack-empty.heap-empty.stack) / heldPushes
+	t.Logf("%d held pushes: %d bytes each (heap %d, stacks %d), %d goroutines", heldPushes, each,
+		(int64(held.heap)-int64(empty.heap))/heldPushes, (int64(held.stack)-int64(empty.stack))/heldPushes, runtime.NumGoroutine())
+	if each > heldMost {
+		t.Errorf("a held push costs %d bytes, want at most %d", each, heldMost)
+	}
+
+	fmt.Fprintln(orders, "answer")
+	hear("answered")
+	orders.Close()
+	io.Copy(io.Discard, out)
+	if err := child.Wait(); err != nil {
+		t.Errorf("the clients ended with %v", err)
+	}
+	w.stop()
+	w.platform.Close()
+	w.backend.Close()
+	// fasthttp's own may stay: a cleaner for each of the two listeners, which
+	// sleeps out its 10 s, and the clock of the Date header.
+	eventually(t, "every goroutine gone", func() bool { return runtime.NumGoroutine() <= before+3 })
+}
+
+type inUse struct{ heap, stack uint64 }
+
+// memoryInUse is what is left after the pools were emptied and the stacks shrunk.
+func memoryInUse() inUse {
+	for range 3 { // a pool lives through one collection
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return inUse{m.HeapInuse, m.StackInuse}
+}
+
+// playHeld is the other process: a backend that answers nothing until it is
+// told to, and connections that each push once.
+func playHeld() {
+	say := func(text string) { os.Stdout.WriteString(text + "\n") }
+	release := make(chan struct{})
+	var first sync.Once
+	backend := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		warm := false
+		first.Do(func() { warm = true })
+		if !warm {
+			<-release
+		}
+		rw.Write([]byte(`{"type":"text","msg":"answered"}`))
+	}))
+	defer backend.Close()
+	say(backend.URL)
+	orders := bufio.NewScanner(os.Stdin)
+	orders.Scan()
+	address := orders.Text()
+
+	var conns []net.Conn
+	defer func() {
+		for _, c := range conns {
+			c.Close()
+		}
+	}()
+	send := func(i int) bool {
+		p := sim.Push{URL: "http://" + address + "/wx", Token: testToken, AppID: testAppID, AESKey: testKey,
+			Body: sim.Fields{From: fmt.Sprintf("oHeld%d", i), Content: strings.Repeat("问", 50)}.XML()}
+		url, body, err := p.Build()
+		if err != nil {
+			say("FAIL: " + err.Error())
+			return false
+		}
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			say(fmt.Sprintf("SKIP: this machine does not give %d connections: %v", heldPushes, err))
+			return false
+		}
+		conns = append(conns, c)
+		_, query, _ := strings.Cut(url, "?")
+		fmt.Fprintf(c, "POST /wx?%s HTTP/1.1\r\nHost: gateway\r\nUser-Agent: Mozilla/4.0\r\nAccept: */*\r\nContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%s", query, len(body), body)
+		return true
+	}
+	answered := func(c net.Conn) bool {
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			return false
+		}
+		body, err := io.ReadAll(resp.Body)
+		return err == nil && resp.StatusCode == http.StatusOK && bytes.Contains(body, []byte("<Encrypt>"))
+	}
+
+	if !send(0) || !answered(conns[0]) {
+		say("FAIL: the first push was not answered")
+		return
+	}
+	say("ready")
+	orders.Scan()
+	for i := 1; i <= heldPushes; i++ {
+		if !send(i) {
+			return
+		}
+	}
+	say("pushed")
+	orders.Scan()
+	close(release)
+	for i, c := range conns[1:] {
+		if !answered(c) {
+			say(fmt.Sprintf("FAIL: push %d was not answered", i+1))
+			return
+		}
+	}
+	say("answered")
+}

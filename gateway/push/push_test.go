@@ -1,0 +1,172 @@
+package push
+
+import (
+	"log/slog"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"wx-gateway/gateway/crypt"
+	"wx-gateway/gateway/delivery"
+	"wx-gateway/gateway/msg"
+)
+
+const token = "push-test-token"
+
+// deliverer answers every push with one verdict and keeps what it got.
+type deliverer struct {
+	verdict delivery.Verdict
+	got     []delivery.Push
+}
+
+func (d *deliverer) Deliver(p delivery.Push, _ delivery.Arrival) delivery.Verdict {
+	d.got = append(d.got, p)
+	return d.verdict
+}
+
+// account is a handler of a plaintext account and what it did.
+type account struct {
+	*Handler
+	deliverer
+	forgotten []string
+	refused   []string
+}
+
+func newAccount(t *testing.T, change func(*Config)) *account {
+	t.Helper()
+	box, err := crypt.New(crypt.Config{Tokens: []string{token}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &account{}
+	c := Config{
+		Service: "s", Kind: delivery.Official, Box: box, Deliver: &a.deliverer, Log: slog.New(slog.DiscardHandler),
+		Forget:  func(openid string) { a.forgotten = append(a.forgotten, openid) },
+		Refused: func(reason string) { a.refused = append(a.refused, reason) },
+	}
+	if change != nil {
+		change(&c)
+	}
+	a.Handler = New(c)
+	return a
+}
+
+// post pushes body, signed, and returns the answer.
+func (a *account) post(t *testing.T, body string) (string, error) {
+	t.Helper()
+	ctx := &fasthttp.RequestCtx{}
+	ctx.Init(&fasthttp.Request{}, nil, nil)
+	stamp := strconv.FormatInt(time.Now().Unix(), 10)
+	q := url.Values{"timestamp": {stamp}, "nonce": {"n"}, "signature": {crypt.Sign(token, stamp, "n")}}
+	ctx.Request.SetRequestURI("/wx?" + q.Encode())
+	ctx.Request.Header.SetMethod("POST")
+	ctx.Request.SetBodyString(body)
+	err := a.Serve(ctx)
+	return string(ctx.Response.Body()), err
+}
+
+func push(fields string) string {
+	return "<xml><ToUserName>gh_1</ToUserName><FromUserName>user</FromUserName><CreateTime>1</CreateTime>" + fields + "</xml>"
+}
+
+// TestStaleUserInfo: what says that a user changed drops what is known of them.
+func TestStaleUserInfo(t *testing.T) {
+	f := func(fields string, want bool) {
+		t.Helper()
+		a := newAccount(t, nil)
+		if _, err := a.post(t, push(fields)); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(a.forgotten) == 1 && a.forgotten[0] == "user"; got != want {
+			t.Errorf("%s: forgotten %v, want %v", fields, a.forgotten, want)
+		}
+	}
+	event := func(name string) string { return "<MsgType>event</MsgType><Event>" + name + "</Event>" }
+	for _, name := range []string{
+		"subscribe", "unsubscribe", "SCAN", "user_info_modified",
+		"user_authorization_revoke", "user_authorization_cancellation", "user_authorization_of_tomorrow",
+	} {
+		f(event(name), true)
+	}
+	f(event("user_authorize_invoice"), false)
+	f(event("CLICK"), false)
+	f("<MsgType>text</MsgType><Content>subscribe</Content>", false)
+}
+
+// TestUserInfoOf says which pushes carry user info.
+func TestUserInfoOf(t *testing.T) {
+	f := func(on bool, body string, want delivery.InfoMode) {
+		t.Helper()
+		a := newAccount(t, func(c *Config) { c.UserInfo = on })
+		if _, err := a.post(t, body); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.got[0].Info; got != want {
+			t.Errorf("%v, %s: %v, want %v", on, body, got, want)
+		}
+	}
+	text := push("<MsgType>text</MsgType><Content>x</Content>")
+	f(true, text, delivery.LookUp)
+	f(false, text, delivery.NoInfo)
+	f(true, push("<MsgType>event</MsgType><Event>unsubscribe</Event>"), delivery.Unsubscribed)
+	f(true, `{"ToUserName":"gh_1","FromUserName":"user","CreateTime":1,"MsgType":"text","Content":"x"}`, delivery.NoInfo)
+	f(true, "<xml><ToUserName>gh_1</ToUserName><CreateTime>1</CreateTime><MsgType>event</MsgType><Event>x</Event></xml>", delivery.NoInfo)
+}
+
+func TestEcho(t *testing.T) {
+	f := func(fields, want string) {
+		t.Helper()
+		a := newAccount(t, func(c *Config) { c.Echo = true })
+		got, err := a.post(t, push(fields))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == "success" && got != want || !strings.Contains(got, want) {
+			t.Errorf("%.100s: %.200q, want %q", fields, got, want)
+		}
+		if len(a.got) > 0 {
+			t.Errorf("%.100s was delivered", fields)
+		}
+	}
+	f("<MsgType>text</MsgType><Content>same</Content>", "<Content><![CDATA[same]]></Content>")
+	f("<MsgType>text</MsgType><Content></Content>", "success")
+	f("<MsgType>voice</MsgType><MediaId>m1</MediaId>", "<Voice><MediaId><![CDATA[m1]]></MediaId></Voice>")
+	f("<MsgType>video</MsgType><MediaId>m2</MediaId>", "<Video><MediaId><![CDATA[m2]]></MediaId>")
+	f("<MsgType>image</MsgType>", "success")
+	f("<MsgType>event</MsgType><Event>subscribe</Event>", "<MsgType><![CDATA[text]]></MsgType>")
+	f("<MsgType>event</MsgType><Event>VIEW</Event>", "success")
+	long := strings.Repeat("长", msg.TextLimit)
+	f("<MsgType>text</MsgType><Content>"+long+"</Content>", "<![CDATA["+long[:msg.TextLimit/3*3]+"]]>")
+}
+
+// TestInjectedIsCounted: the push is served, and counted as suspicious.
+func TestInjectedIsCounted(t *testing.T) {
+	a := newAccount(t, nil)
+	body := push("<MsgType>text</MsgType><Content>x</Content><FromUserName>another</FromUserName>")
+	if got, err := a.post(t, body); err != nil || got != "success" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	if len(a.refused) != 1 || a.refused[0] != "injected" || a.got[0].OpenID != "user" {
+		t.Errorf("counted %q, delivered for %q; want injected, and the first name", a.refused, a.got[0].OpenID)
+	}
+}
+
+// TestVerdicts: what WeChat hears for each.
+func TestVerdicts(t *testing.T) {
+	f := func(v delivery.Verdict, want string, fails bool) {
+		t.Helper()
+		a := newAccount(t, nil)
+		a.verdict = v
+		got, err := a.post(t, push("<MsgType>text</MsgType><Content>x</Content>"))
+		if (err != nil) != fails || !strings.Contains(got, want) {
+			t.Errorf("%+v: %q, %v; want %q", v, got, err, want)
+		}
+	}
+	f(delivery.Verdict{Do: delivery.Success}, "success", false)
+	f(delivery.Verdict{Do: delivery.Reply, Reply: &msg.Reply{Type: "text", Text: "hi"}}, "<Content><![CDATA[hi]]></Content>", false)
+	f(delivery.Verdict{Do: delivery.Refuse}, "", true)
+}
