@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -12,7 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,11 +71,12 @@ func bareProxy(listen, to string) {
 	}
 }
 
-// result is one measurement.
+// result is the best of several measurements.
 type result struct {
 	rate     float64 // pushes a second
 	p50, p99 time.Duration
 	failed   int64
+	cpu      time.Duration // of the measured process, for each push of all rounds
 }
 
 // bench is one run: every measurement is made alike.
@@ -103,74 +105,121 @@ func (b bench) run() error {
 	}
 	defer platform.close()
 
-	fmt.Printf("%d connections, %s each, best of %d; GOMAXPROCS %d, %s\n", b.conns, b.length, b.rounds, runtime.GOMAXPROCS(0), runtime.Version())
-	kinds := scenarios(platform)
-	bare, err := b.bare(kinds[0])
-	if err != nil {
-		return err
-	}
-	print("bare proxy", bare, bare)
-	for _, k := range kinds {
+	fmt.Printf("%d connections, %d rounds of %s, the best counts; GOMAXPROCS %d, %s\n\n", b.conns, b.rounds, b.length, runtime.GOMAXPROCS(0), runtime.Version())
+	fmt.Printf("%-30s %9s %6s %9s %9s %9s %9s %9s\n", "", "pushes/s", "ratio", "cpu/push", "p50", "p99", "bare/s", "bare cpu")
+	for _, k := range scenarios(platform) {
 		if !strings.Contains(k.name, b.only) {
 			continue
 		}
-		r, err := b.gateway(dir, k)
+		own, bare, err := b.compare(dir, k)
 		if err != nil {
 			return err
 		}
-		print(k.name, r, bare)
+		note := ""
+		if own.failed > 0 {
+			note = fmt.Sprintf("  %d failed", own.failed)
+		}
+		us := time.Microsecond
+		fmt.Printf("%-30s %9.0f %6.2f %9s %9s %9s %9.0f %9s%s\n", k.name, own.rate, own.rate/bare.rate,
+			own.cpu.Round(us/10), own.p50.Round(us), own.p99.Round(us), bare.rate, bare.cpu.Round(us/10), note)
 	}
 	return nil
 }
 
-func print(name string, r, bare result) {
-	note := ""
-	if r.failed > 0 {
-		note = fmt.Sprintf("  %d failed", r.failed)
+// compare measures the gateway and the bare proxy in turns, so that whatever
+// else the machine does meets both.
+func (b bench) compare(dir string, k scenario) (own, bare result, err error) {
+	gateway, err := startGateway(b.program, dir, k)
+	if err != nil {
+		return own, bare, err
 	}
-	fmt.Printf("%-34s %8.0f/s  ratio %.2f   p50 %8s  p99 %8s%s\n", name, r.rate, r.rate/bare.rate,
-		r.p50.Round(time.Microsecond), r.p99.Round(time.Microsecond), note)
+	defer gateway.stop()
+	proxy, err := startBare()
+	if err != nil {
+		return own, bare, err
+	}
+	defer proxy.stop()
+	for _, m := range []*measured{gateway, proxy} {
+		m.sent += k.load(m.addr, b.conns, b.length/5).sent // warm up
+	}
+	for range b.rounds {
+		gateway.round(k, b.conns, b.length)
+		proxy.round(k, b.conns, b.length)
+	}
+	if own, err = gateway.stop(); err != nil {
+		return own, bare, err
+	}
+	bare, err = proxy.stop()
+	return own, bare, err
 }
 
-func (b bench) bare(k scenario) (result, error) {
-	addr := freeAddr()
+// measured is a process under load.
+type measured struct {
+	cmd  *exec.Cmd
+	addr string
+	best result
+	sent int64 // pushes answered in all
+	over bool
+}
+
+func startBare() (*measured, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return result{}, err
+		return nil, err
 	}
-	return b.measure(exec.Command(self, "-proxy-to", backendAddr, "-listen", addr), addr, k)
+	addr := freeAddr()
+	return start(exec.Command(self, "-proxy-to", backendAddr, "-listen", addr), addr)
 }
 
-func (b bench) gateway(dir string, k scenario) (result, error) {
+func startGateway(program, dir string, k scenario) (*measured, error) {
 	addr := freeAddr()
 	file := filepath.Join(dir, strings.ReplaceAll(k.name, " ", "-")+".json")
 	if err := os.WriteFile(file, k.conf(addr, dir), 0o600); err != nil {
-		return result{}, err
+		return nil, err
 	}
-	cmd := exec.Command(b.program)
+	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), "CONF_FILE="+file)
-	return b.measure(cmd, addr, k)
+	return start(cmd, addr)
 }
 
-// measure runs cmd, loads it, and ends it.
-func (b bench) measure(cmd *exec.Cmd, addr string, k scenario) (result, error) {
-	cmd.Stderr = os.Stderr
+func start(cmd *exec.Cmd, addr string) (*measured, error) {
+	var said bytes.Buffer
+	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
-		return result{}, fmt.Errorf("cannot start %s (make build first): %w", cmd.Path, err)
+		return nil, fmt.Errorf("cannot start %s (make build first): %w", cmd.Path, err)
 	}
-	defer cmd.Wait()
-	defer cmd.Process.Signal(syscall.SIGTERM) // an interrupt is ignored by what a shell has put into the background
+	m := &measured{cmd: cmd, addr: addr}
 	if err := waitFor(addr); err != nil {
-		return result{}, err
+		m.stop()
+		return nil, fmt.Errorf("%w: %s", err, said.String())
 	}
-	var best result
-	k.load(addr, b.conns, b.length/5) // warm up
-	for range b.rounds {
-		if r := k.load(addr, b.conns, b.length); r.rate > best.rate {
-			best = r
-		}
+	return m, nil
+}
+
+func (m *measured) round(k scenario, conns int, length time.Duration) {
+	l := k.load(m.addr, conns, length)
+	m.sent += l.sent
+	if l.rate > m.best.rate {
+		m.best = l.result
 	}
-	return best, nil
+}
+
+// stop ends the process and returns the best round. A second call does nothing.
+func (m *measured) stop() (result, error) {
+	if m.over {
+		return m.best, nil
+	}
+	m.over = true
+	// Not an interrupt, which is ignored by what a shell has put into the background.
+	if err := m.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return m.best, err
+	}
+	m.cmd.Wait() // the bare proxy has no handler for the signal
+	if m.sent > 0 {
+		used := m.cmd.ProcessState.UserTime() + m.cmd.ProcessState.SystemTime()
+		m.best.cpu = used / time.Duration(m.sent)
+	}
+	return m.best, nil
 }
 
 func waitFor(addr string) error {
@@ -193,9 +242,15 @@ func freeAddr() string {
 	return l.Addr().String()
 }
 
+// loaded is one round of load.
+type loaded struct {
+	result
+	sent int64 // pushes answered
+}
+
 // load sends pushes over conns connections for length, each connection one
 // after the other as WeChat does.
-func (k scenario) load(addr string, conns int, length time.Duration) result {
+func (k scenario) load(addr string, conns int, length time.Duration) loaded {
 	ctx, cancel := context.WithTimeout(context.Background(), length)
 	defer cancel()
 	var failed atomic.Int64
@@ -222,16 +277,12 @@ func (k scenario) load(addr string, conns int, length time.Duration) result {
 	}
 	wg.Wait()
 	elapsed := time.Since(began)
-	var all []time.Duration
-	for _, t := range took {
-		all = append(all, t...)
+	all := slices.Concat(took...)
+	l := loaded{sent: int64(len(all)), result: result{failed: failed.Load()}}
+	if len(all) > 0 {
+		slices.Sort(all)
+		l.rate = float64(len(all)) / elapsed.Seconds()
+		l.p50, l.p99 = all[len(all)/2], all[len(all)*99/100]
 	}
-	if len(all) == 0 {
-		return result{failed: failed.Load()}
-	}
-	sort.Slice(all, func(i, j int) bool { return all[i] < all[j] })
-	return result{
-		rate: float64(len(all)) / elapsed.Seconds(), failed: failed.Load(),
-		p50: all[len(all)/2], p99: all[len(all)*99/100],
-	}
+	return l
 }

@@ -11,6 +11,7 @@ import (
 	"wx-gateway/gateway/backend"
 	"wx-gateway/gateway/codec"
 	"wx-gateway/gateway/delivery"
+	"wx-gateway/gateway/meter"
 	"wx-gateway/gateway/msg"
 	"wx-gateway/gateway/outbox"
 	"wx-gateway/gateway/token"
@@ -38,7 +39,9 @@ type account struct {
 }
 
 func newAccount(k accountKey, s *shared, log *slog.Logger) *account {
-	cfg := weixin.Config{APIBase: k.apiBase, MPBase: k.mpBase, AppID: k.appID, Secret: k.secret, HTTP: s.wechat, Log: log}
+	cfg := weixin.Config{APIBase: k.apiBase, MPBase: k.mpBase, AppID: k.appID, Secret: k.secret, HTTP: s.wechat, Log: log,
+		Observe: func(path string, code int, took time.Duration) { s.meter.WeChat(k.appID, path, code, took) },
+	}
 	issuer := weixin.NewIssuer(cfg, k.tokenAPI == "classic")
 	policy := token.Stable()
 	if k.tokenAPI == "classic" {
@@ -48,12 +51,14 @@ func newAccount(k accountKey, s *shared, log *slog.Logger) *account {
 	a.token = token.New(token.Config{
 		Name: "access_token " + k.appID, Fetch: issuer.Token, Policy: policy, Eager: true,
 		Cache: cache(k.cacheDir, k.appID, "token"), Wait: weixin.Retry, Log: log,
+		Observe: func(cause string, err error) { s.meter.Refresh(k.appID, "access_token", cause, err) },
 	})
 	a.client = weixin.New(cfg, a.token)
 	a.ticket = token.New(token.Config{
 		Name: "jsapi_ticket " + k.appID, Policy: token.Ticket(),
 		Fetch: func(ctx context.Context, _ bool) (string, time.Duration, error) { return a.client.Ticket(ctx) },
 		Cache: cache(k.cacheDir, k.appID+".ticket", "ticket"), Wait: weixin.Retry, Log: log,
+		Observe: func(cause string, err error) { s.meter.Refresh(k.appID, "jsapi_ticket", cause, err) },
 	})
 	a.users = user.New(user.Config{
 		Fetch:  a.client.UserInfo,
@@ -85,8 +90,22 @@ func (a *account) stop() {
 	a.outbox.Close()
 }
 
-// directory makes a user.Directory what delivery asks for.
-type directory struct{ *user.Directory }
+// directory makes a user.Directory what delivery asks for, and counts.
+type directory struct {
+	meter *meter.Meter
+	appID string
+	*user.Directory
+}
+
+func (d directory) Info(ctx context.Context, openid string) (codec.RawMessage, error) {
+	info, err := d.Directory.Info(ctx, openid)
+	result := "ok"
+	if err != nil {
+		result = "failed"
+	}
+	d.meter.Lookup(d.appID, result)
+	return info, err
+}
 
 func (directory) Unsubscribed(openid string) codec.RawMessage { return user.Unsubscribed(openid) }
 
@@ -99,14 +118,20 @@ func (noDirectory) Info(context.Context, string) (codec.RawMessage, error) { ret
 
 func (noDirectory) Unsubscribed(openid string) codec.RawMessage { return user.Unsubscribed(openid) }
 
-// poster makes a backend.Backend what delivery asks for.
-type poster struct{ *backend.Backend }
+// poster makes a backend.Backend what delivery asks for, and counts.
+type poster struct {
+	meter   *meter.Meter
+	service string
+	*backend.Backend
+}
 
 func (p poster) Post(ctx context.Context, c delivery.Call) (msg.Answer, error) {
+	began := time.Now()
 	ans, err := p.Backend.Post(ctx, backend.Call{
 		Path: c.Path, OpenID: c.OpenID, PushID: c.PushID, Body: c.Body,
 		Attempt: c.Attempt, ReplyWithin: c.ReplyWithin, Late: string(c.Late),
 	})
+	p.meter.Backend(p.service, fate(err), time.Since(began))
 	if err == nil {
 		return ans, nil
 	}

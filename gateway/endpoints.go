@@ -50,15 +50,16 @@ func (s *site) addEndpoints(g *Gateway, cfg *conf.Config) {
 		{e.ChannelsECRefundDetail, false, set.RefundDetail},
 		{e.Reply, true, set.Reply},
 		{e.Queue, true, set.Queue},
+		{e.Metrics, false, metrics(g.meter)},
 		{e.Ready, false, endpoint.Ready(func() endpoint.Readiness { return s.readiness(g) })},
 	} {
 		on.handle(r.path, endpoint.Guarded(door, r.power, r.serve))
 	}
+	on.handlePrefix(e.Pprof, endpoint.Guarded(door, true, pprofHandler(e.Pprof)))
 	s.public.handle(e.HealthCheck, set.Health)
 	s.internal.handle(e.HealthCheck, set.Health)
 	for _, later := range []struct{ key, path string }{
 		{"access-token", e.AccessToken}, {"wx-api", e.WxAPI},
-		{"metrics", e.Metrics}, {"pprof", e.Pprof},
 	} {
 		if later.path != "" {
 			s.log.Warn("common-endpoints." + later.key + " is configured, but this version does not serve it")

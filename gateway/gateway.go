@@ -19,6 +19,7 @@ import (
 
 	"wx-gateway/conf"
 	"wx-gateway/gateway/delivery"
+	"wx-gateway/gateway/meter"
 	"wx-gateway/gateway/store"
 	"wx-gateway/gateway/web"
 )
@@ -26,6 +27,8 @@ import (
 // Options are what a gateway needs besides its configuration.
 type Options struct {
 	Log *slog.Logger
+	// Version and Built are what the metrics tell of the build.
+	Version, Built string
 	// Load reads the configuration again, for Reload.
 	Load func() (*conf.Config, []conf.Problem, error)
 }
@@ -37,6 +40,7 @@ type Gateway struct {
 	// reload in them.
 	opt      Options
 	log      *slog.Logger
+	meter    *meter.Meter
 	store    storage
 	engine   *delivery.Engine
 	shared   *shared
@@ -64,19 +68,20 @@ type storage interface {
 
 // New builds a gateway; nothing is listened to or called yet.
 func New(cfg *conf.Config, opt Options) (*Gateway, error) {
-	g := &Gateway{opt: opt, log: opt.Log, cfg: cfg, stopping: make(chan struct{}), failed: make(chan error, 2)}
+	g := &Gateway{opt: opt, log: opt.Log, meter: meter.New(opt.Version, opt.Built), cfg: cfg, stopping: make(chan struct{}), failed: make(chan error, 2)}
 	st, err := g.openStore(cfg)
 	if err != nil {
 		return nil, err
 	}
 	g.store = st
-	g.shared = newShared(g.log)
+	g.shared = newShared(g.log, g.meter)
 	g.engine = delivery.New(delivery.Config{
 		Log:     g.log,
 		Service: g.service,
 		Queue:   st.Queue(),
 		Values:  st.Values(),
 		Durable: st.Durable(),
+		Count:   g.meter.Event,
 	})
 	first, err := newSite(g, cfg)
 	if err != nil {
@@ -84,8 +89,9 @@ func New(cfg *conf.Config, opt Options) (*Gateway, error) {
 		return nil, err
 	}
 	g.site.Store(first)
-	g.public = web.NewServer(g.servePublic, web.Config{Name: "public", MaxBody: cfg.MaxBody, Log: g.log})
-	g.internal = web.NewServer(g.serveInternal, web.Config{Name: "internal", MaxBody: cfg.MaxBody, Log: g.log})
+	g.meter.Gauges(g.gauges)
+	g.public = web.NewServer(g.servePublic, web.Config{Name: "public", MaxBody: cfg.MaxBody, Log: g.log, Refused: g.refused})
+	g.internal = web.NewServer(g.serveInternal, web.Config{Name: "internal", MaxBody: cfg.MaxBody, Log: g.log, Refused: g.refused})
 	for _, s := range []*fasthttp.Server{g.public, g.internal} {
 		// The servers outlive reloads, max-body does not.
 		s.HeaderReceived = func(*fasthttp.RequestHeader) fasthttp.RequestConfig {

@@ -1,14 +1,23 @@
 package gateway
 
 import (
+	"bytes"
+
 	"github.com/valyala/fasthttp"
 
 	"wx-gateway/gateway/web"
 )
 
-// routes is what one listener serves, by exact raw path.
+// routes is what one listener serves: exact raw paths, and the few endpoints
+// that take a path of their own behind their prefix.
 type routes struct {
-	exact map[string]web.Handler
+	exact    map[string]web.Handler
+	prefixes []prefix
+}
+
+type prefix struct {
+	path []byte // ends in a slash
+	h    web.Handler
 }
 
 func newRoutes() *routes { return &routes{exact: map[string]web.Handler{}} }
@@ -20,11 +29,24 @@ func (r *routes) handle(path string, h web.Handler) {
 	}
 }
 
+// handlePrefix serves everything below path, and path itself.
+func (r *routes) handlePrefix(path string, h web.Handler) {
+	r.handle(path, h)
+	if path != "" {
+		r.prefixes = append(r.prefixes, prefix{[]byte(path + "/"), h})
+	}
+}
+
 // serve finds the handler by the raw path, byte for byte.
 func (r *routes) serve(ctx *fasthttp.RequestCtx) error {
 	path := web.RawPath(ctx)
 	if h, ok := r.exact[string(path)]; ok {
 		return h(ctx)
+	}
+	for _, p := range r.prefixes {
+		if bytes.HasPrefix(path, p.path) {
+			return p.h(ctx)
+		}
 	}
 	return web.Fail(fasthttp.StatusNotFound, "not found", nil)
 }

@@ -7,6 +7,7 @@ import (
 	"wx-gateway/gateway/backend"
 	"wx-gateway/gateway/grant"
 	"wx-gateway/gateway/httpc"
+	"wx-gateway/gateway/meter"
 	"wx-gateway/gateway/weixin"
 )
 
@@ -16,6 +17,7 @@ type shared struct {
 	backend *httpc.Client // to backends, TLS verified
 	grants  *grant.Memory[weixin.Grant]
 	log     *slog.Logger
+	meter   *meter.Meter
 
 	mu       sync.Mutex
 	accounts map[accountKey]*account

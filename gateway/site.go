@@ -15,6 +15,7 @@ import (
 	"wx-gateway/gateway/delivery"
 	"wx-gateway/gateway/endpoint"
 	"wx-gateway/gateway/httpc"
+	"wx-gateway/gateway/meter"
 	"wx-gateway/gateway/push"
 	"wx-gateway/gateway/token"
 	"wx-gateway/gateway/webauth"
@@ -36,7 +37,7 @@ type site struct {
 }
 
 // newShared makes what outlives reloads.
-func newShared(log *slog.Logger) *shared {
+func newShared(log *slog.Logger, m *meter.Meter) *shared {
 	return &shared{
 		wechat:   httpc.New(httpc.Config{Name: "wechat", Proxy: true}),
 		backend:  httpc.New(httpc.Config{Name: "backend", MaxConns: maxBackendConns}),
@@ -44,6 +45,7 @@ func newShared(log *slog.Logger) *shared {
 		lines:    map[string]*backend.Line{},
 		grants:   webauth.NewCodes(maxGrants),
 		log:      log,
+		meter:    m,
 	}
 }
 
@@ -92,14 +94,14 @@ func (s *site) addService(g *Gateway, cfg *conf.Config, sc *conf.Service) error 
 	switch {
 	case !sc.AppendUserInfo:
 	case acc != nil:
-		svc.Users = directory{acc.users}
+		svc.Users = directory{s.shared.meter, sc.AppID, acc.users}
 	default:
 		svc.Users = noDirectory{}
 	}
 	s.endpoints[sc.Name] = ep
 	if sc.MsgProxyPass != "" {
 		s.workers[sc.Name] = sc.WorkerNum
-		svc.Backend = poster{backend.New(backend.Config{
+		svc.Backend = poster{s.shared.meter, sc.Name, backend.New(backend.Config{
 			Service: sc.Name, AppID: sc.AppID, Base: sc.MsgProxyPass, Secret: sc.BackendSecret.Reveal(),
 			AnyDone: sc.Kind == conf.Shop, HTTP: client, Line: s.shared.line(sc.Name, sc.WorkerNum), Log: g.log,
 		})}
@@ -126,6 +128,11 @@ func (s *site) addPushes(g *Gateway, sc *conf.Service, acc *account) error {
 		Timeout: sc.Timeout, RequireEncryption: sc.RequireEncryption,
 		UserInfo: sc.AppendUserInfo, Echo: sc.MsgProxyPass == "",
 		Deliver: g.engine, Intercept: []push.Interceptor{g.engine}, Log: g.log,
+		Refused: func(reason string) { g.meter.Refused(sc.Name, reason) },
+		Answered: func(kind, mode, outcome string, attempt int, took time.Duration) {
+			g.meter.Push(sc.Name, kind, mode, outcome, attempt, took)
+		},
+		OldSecret: func(what string) { g.meter.OldSecret(sc.Name, what, time.Now()) },
 	}
 	if acc != nil {
 		pc.Forget, pc.Interacted = acc.users.Forget, acc.outbox.Interacted

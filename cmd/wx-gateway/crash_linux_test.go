@@ -27,7 +27,9 @@ func (p *program) limitFiles(size uint64) {
 func testDiskFull(t *testing.T, path string) {
 	p := newProgram(t, path, nil)
 	p.start()
-	text := func(i int) string { return fmt.Sprintf("a:%d %s", i, strings.Repeat("x", 1800)) }
+	// Long texts, so that it is full before so many calls have failed that the
+	// backend is left alone.
+	text := func(i int) string { return fmt.Sprintf("a:%d %s", i, strings.Repeat("x", 6000)) }
 	// A user each: one user's pushes are delivered one after the other.
 	body := func(i int) []byte { return sim.Fields{From: fmt.Sprintf("oFull%d", i), Content: text(i)}.XML() }
 	p.backend.set(broken)
@@ -76,7 +78,7 @@ func testDiskFull(t *testing.T, path string) {
 		}
 		wait(t, text(i)[:6]+" delivered", func() bool { return p.backend.has(text(i)) })
 	}
-	if n := len(p.backend.callsOf(text(refused))); n != 1 {
-		t.Errorf("a refused push was called %d times, want once", n)
+	if p.backend.has(text(refused)) {
+		t.Error("a refused push was stored")
 	}
 }

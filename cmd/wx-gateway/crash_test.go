@@ -396,7 +396,7 @@ func testCrash(t *testing.T, path string) {
 	}
 	moods := []mood{well, well, well, slow, broken, dead}
 	for round := range rounds {
-		life := time.Duration(random.IntN(450)) * time.Millisecond
+		life := time.Duration(random.IntN(350)) * time.Millisecond
 		p.backend.set(moods[random.IntN(len(moods))])
 		if round%50 == 30 { // events are told success while their call goes on
 			p.backend.set(hung)

@@ -33,6 +33,7 @@ func serve(ctx context.Context, getenv func(string) (string, bool), stderr io.Wr
 	}
 	log.Info("wx-gateway", "version", version, "built", buildTime)
 	g, err := gateway.New(cfg, gateway.Options{
+		Version: version, Built: buildTime,
 		Log:  log,
 		Load: func() (*conf.Config, []conf.Problem, error) { return load(getenv) },
 	})

@@ -113,13 +113,13 @@ func (o *Outbox) Send(ctx context.Context, openid string, replies []msg.Reply) (
 }
 
 // enter waits for the user's turn; leave passes it on.
-func (o *Outbox) enter(ctx context.Context, openid string) (leave func(), err error) {
+func (o *Outbox) enter(ctx context.Context, openid string) (func(), error) {
 	mine := make(chan struct{})
 	o.mu.Lock()
 	before := o.tails[openid]
 	o.tails[openid] = mine
 	o.mu.Unlock()
-	leave = func() {
+	leave := func() {
 		o.mu.Lock()
 		if o.tails[openid] == mine {
 			delete(o.tails, openid)

@@ -49,6 +49,10 @@ type Config struct {
 	Log        *slog.Logger
 	// Refused counts refusals by reason; may be nil.
 	Refused func(reason string)
+	// Answered counts and times pushes: mode is "plain" or "sealed"; may be nil.
+	Answered func(kind, mode, outcome string, attempt int, took time.Duration)
+	// OldSecret hears that an earlier "token" or "aes-key" was used; may be nil.
+	OldSecret func(what string)
 }
 
 // Handler serves the service-path of one account.
@@ -58,6 +62,12 @@ type Handler struct{ cfg Config }
 func New(cfg Config) *Handler {
 	if cfg.Refused == nil {
 		cfg.Refused = func(string) {}
+	}
+	if cfg.Answered == nil {
+		cfg.Answered = func(_, _, _ string, _ int, _ time.Duration) {}
+	}
+	if cfg.OldSecret == nil {
+		cfg.OldSecret = func(string) {}
 	}
 	return &Handler{cfg: cfg}
 }
@@ -145,7 +155,24 @@ func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 	ctx.Request.ResetBody()
 	v := h.answer(ctx, q, id, m, path)
 	web.Note(ctx, slog.String("kind", m.Kind()), slog.Int("attempt", v.Attempt), slog.String("outcome", v.Outcome))
+	h.count(ctx, o, m.Kind(), v)
 	return h.write(ctx, q, o, m, v)
+}
+
+// count notes how a push was answered, and whether it still came with an
+// earlier token or key.
+func (h *Handler) count(ctx *fasthttp.RequestCtx, o opened, kind string, v delivery.Verdict) {
+	mode := "plain"
+	if o.sealed {
+		mode = "sealed"
+	}
+	h.cfg.Answered(kind, mode, v.Outcome, v.Attempt, time.Since(ctx.Time()))
+	if o.token > 0 {
+		h.cfg.OldSecret("token")
+	}
+	if o.key > 0 {
+		h.cfg.OldSecret("aes-key")
+	}
 }
 
 // open verifies the request and opens its envelope, in the order of the

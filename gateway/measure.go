@@ -1,0 +1,102 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/pprofhandler"
+
+	"wx-gateway/gateway/backend"
+	"wx-gateway/gateway/meter"
+	"wx-gateway/gateway/web"
+)
+
+// metrics serves the metrics endpoint in the Prometheus text format.
+func metrics(m *meter.Meter) web.Handler {
+	return func(ctx *fasthttp.RequestCtx) error {
+		if !ctx.IsGet() {
+			ctx.Response.Header.Set("Allow", "GET")
+			return web.Fail(fasthttp.StatusMethodNotAllowed, "method not allowed", nil)
+		}
+		var b bytes.Buffer
+		m.Write(&b)
+		ctx.SetContentType("text/plain; version=0.0.4; charset=utf-8")
+		ctx.SetBody(b.Bytes())
+		return nil
+	}
+}
+
+// pprofHandler serves net/http/pprof's pages under the configured path.
+func pprofHandler(path string) web.Handler {
+	return func(ctx *fasthttp.RequestCtx) error {
+		rest := strings.TrimPrefix(string(web.RawPath(ctx)), path)
+		ctx.URI().SetPath("/debug/pprof" + rest)
+		pprofhandler.PprofHandler(ctx)
+		return nil
+	}
+}
+
+// gauges writes what is read when it is asked for: the queue, the tokens and
+// the breakers of the site served now.
+func (g *Gateway) gauges(w io.Writer) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	now := time.Now()
+	if counts, err := g.store.Queue().Counts(ctx); err == nil {
+		for service, c := range counts {
+			for state, n := range map[string]int{"waiting": c.Waiting, "running": c.Running, "async": c.Async, "dead": c.Dead} {
+				meter.Gauge(w, "wxgw_queue_items", float64(n), "service", service, "state", state)
+			}
+			age := 0.0
+			if !c.Oldest.IsZero() {
+				age = now.Sub(c.Oldest).Seconds()
+			}
+			meter.Gauge(w, "wxgw_queue_oldest_seconds", age, "service", service)
+		}
+	}
+	stored := 1.0
+	if g.store.Healthy() != nil {
+		stored = 0
+	}
+	meter.Gauge(w, "wxgw_store_writable", stored)
+	s := g.site.Load()
+	for k, a := range s.accounts {
+		st := a.token.State()
+		left := 0.0
+		if st.Have {
+			left = st.Expires.Sub(now).Seconds()
+		}
+		meter.Gauge(w, "wxgw_token_expires_in_seconds", left, "appid", k.appID)
+		if !st.Fetched.IsZero() {
+			meter.Gauge(w, "wxgw_token_age_seconds", now.Sub(st.Fetched).Seconds(), "appid", k.appID)
+		}
+	}
+	for name, svc := range s.services {
+		if svc.Backend == nil {
+			continue
+		}
+		open := 0.0
+		if svc.Backend.Open() {
+			open = 1
+		}
+		meter.Gauge(w, "wxgw_breaker_open", open, "service", name)
+		busy, waiting := s.shared.line(name, s.workers[name]).Load()
+		meter.Gauge(w, "wxgw_backend_calls_in_flight", float64(busy), "service", name)
+		meter.Gauge(w, "wxgw_backend_calls_waiting", float64(waiting), "service", name)
+	}
+}
+
+// fate is the word of a backend call's end, for the metrics.
+func fate(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	return backend.FateOf(err).String()
+}
+
+// refused counts a request that reached no account.
+func (g *Gateway) refused(reason string) { g.meter.Refused("", reason) }

@@ -1,0 +1,71 @@
+package gateway
+
+import (
+	"strings"
+	"testing"
+
+	"wx-gateway/gateway/sim"
+)
+
+func endpointPath(key, path string) edit {
+	return func(c map[string]any) { c["common-endpoints"].(map[string]any)[key] = path }
+}
+
+// TestMetrics: what happens to pushes is there to be scraped, and what
+// strangers invent makes no series of its own.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	const newer = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+	w := newWorld(t, endpointPath("metrics", "/metrics"), param("aes-key", newer), set("aes-keys-old", []string{testKey}))
+	w.send(sim.Safe, text("x"))
+	w.send(sim.Plain, event("invented_by_a_stranger", ""))
+	forged := w.push(sim.Safe, text("x"))
+	forged.Token = "another"
+	target, body, err := forged.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	post(t, "forged", target, body, 403, "bad signature")
+	w.backend.answer("/msg/text", `{"broken`)
+	w.send(sim.Safe, text("y"))
+
+	status, got := w.get("/metrics")
+	if status != 200 {
+		t.Fatalf("%d %s", status, got)
+	}
+	wantContains(t, "metrics", got,
+		`wxgw_build_info{`,
+		`wxgw_pushes_total{service="main",kind="msg/text",mode="sealed",outcome="answer",attempt="1"} 1`,
+		`wxgw_pushes_total{service="main",kind="other",mode="plain",outcome="success",attempt="1"} 1`,
+		`wxgw_refused_total{service="main",reason="bad signature"} 1`,
+		`wxgw_backend_calls_total{service="main",fate="unusable"} 1`,
+		`wxgw_delivery_events_total{service="main",event="unusable"} 1`,
+		`wxgw_wechat_calls_total{appid="`+testAppID+`",path="cgi-bin/stable_token",errcode="0"} 1`,
+		`wxgw_token_refreshes_total{appid="`+testAppID+`",what="access_token",cause="cold",result="ok"} 1`,
+		`wxgw_token_expires_in_seconds{appid="`+testAppID+`"} 7`,
+		`wxgw_userinfo_lookups_total{appid="`+testAppID+`",result="ok"}`,
+		`wxgw_old_secret_last_used_seconds{service="main",what="aes-key"} 1`,
+		`wxgw_store_writable 1`, `wxgw_breaker_open{service="main"} 0`,
+		`wxgw_push_seconds_bucket{service="main",outcome="answer",le="4.5"} 1`,
+	)
+	if strings.Contains(got, "invented_by_a_stranger") {
+		t.Error("an invented event has a series of its own")
+	}
+	w.noSecrets(got)
+}
+
+// TestPprof: profiles are there behind the guard for power endpoints.
+func TestPprof(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, endpointPath("pprof", "/debug/prof"))
+	for path, want := range map[string]string{"/debug/prof/": "", "/debug/prof/goroutine?debug=1": "goroutine profile", "/debug/prof/cmdline": ""} {
+		status, body := w.get(path)
+		if path != "/debug/prof/" && status != 200 {
+			t.Errorf("%s: %d %.100s", path, status, body)
+		}
+		wantContains(t, path, body, want)
+	}
+	if status, _ := w.get("/debug/profile"); status != 404 {
+		t.Errorf("a path that only begins alike: %d, want 404", status)
+	}
+}

@@ -1,0 +1,125 @@
+package outbox
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// generous is the most that WeChat may still take from a user whose doings are
+// all known: each message of the user opens 5 within 48 h, each click, scan or
+// follow 3 within a minute, and those of several may be used one by one.
+type generous struct {
+	message, action []time.Time // those sent since the window was opened
+	lastMessage     time.Time
+	lastAction      time.Time
+}
+
+func (g *generous) takes(now time.Time) bool {
+	return g.messageOpen(now) || g.actionOpen(now)
+}
+
+func (g *generous) messageOpen(now time.Time) bool {
+	return !g.lastMessage.IsZero() && now.Before(g.lastMessage.Add(messageWindow)) && len(g.message) < messageGrant
+}
+
+func (g *generous) actionOpen(now time.Time) bool {
+	return !g.lastAction.IsZero() && now.Before(g.lastAction.Add(actionWindow)) && len(g.action) < actionGrant
+}
+
+// send uses up what closes first, so that most is left.
+func (g *generous) send(now time.Time) {
+	if g.actionOpen(now) {
+		g.action = append(g.action, now)
+	} else if g.messageOpen(now) {
+		g.message = append(g.message, now)
+	}
+}
+
+// TestLedgerIsNeverStricterThanWeChat: whatever users do and are sent, the
+// ledger refuses exactly what WeChat, knowing no more, would refuse too; it
+// never refuses a user whose last message it has not seen.
+func TestLedgerIsNeverStricterThanWeChat(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := newLedger()
+		now := time.Unix(1_767_000_000, 0)
+		users := map[string]*generous{}
+		user := rapid.SampledFrom([]string{"a", "b", "c"})
+		pause := rapid.SampledFrom([]time.Duration{0, time.Second, 30 * time.Second, time.Minute, 10 * time.Hour, 48 * time.Hour})
+		t.Repeat(map[string]func(*rapid.T){
+			"message": func(t *rapid.T) {
+				u := user.Draw(t, "user")
+				l.open(u, "msg/text", now)
+				g := get(users, u)
+				g.lastMessage, g.message = now, nil
+			},
+			"action": func(t *rapid.T) {
+				u := user.Draw(t, "user")
+				l.open(u, rapid.SampledFrom([]string{"event/CLICK", "event/SCAN", "event/subscribe"}).Draw(t, "event"), now)
+				g := get(users, u)
+				g.lastAction, g.action = now, nil
+			},
+			"other event": func(t *rapid.T) { l.open(user.Draw(t, "user"), "event/VIEW", now) },
+			"time":        func(t *rapid.T) { now = now.Add(pause.Draw(t, "pause")) },
+			"send": func(t *rapid.T) {
+				u := user.Draw(t, "user")
+				g := users[u]
+				why := l.full(u, now)
+				switch {
+				case g == nil || g.lastMessage.IsZero():
+					if why != "" {
+						t.Fatalf("%s, whose last message is unknown, is refused: %s", u, why)
+					}
+				case (why == "") != g.takes(now):
+					t.Fatalf("%s at %s: refusal %q, WeChat takes it: %v (%+v)", u, now, why, g.takes(now), g)
+				}
+				if why == "" {
+					l.sent(u, now)
+					if g != nil {
+						g.send(now)
+					}
+				}
+			},
+			"WeChat refuses": func(t *rapid.T) {
+				u := user.Draw(t, "user")
+				l.close(u)
+				if g := users[u]; g != nil {
+					if l.full(u, now) == "" {
+						t.Fatalf("%s is still taken after WeChat's refusal", u)
+					}
+					delete(users, u)
+					delete(l.users, u) // a known user stays closed until the next doing; begin anew
+				}
+			},
+			"": func(t *rapid.T) {
+				if len(l.users) > maxUsers {
+					t.Fatalf("%d users", len(l.users))
+				}
+			},
+		})
+	})
+}
+
+func get(users map[string]*generous, u string) *generous {
+	if users[u] == nil {
+		users[u] = &generous{}
+	}
+	return users[u]
+}
+
+// TestLedgerIsBounded: with too many users the oldest goes.
+func TestLedgerIsBounded(t *testing.T) {
+	l := newLedger()
+	at := time.Unix(1_767_000_000, 0)
+	for i := range maxUsers + 10 {
+		l.open(fmt.Sprint(i), "msg/text", at)
+	}
+	if len(l.users) != maxUsers || len(l.order) != maxUsers {
+		t.Errorf("%d users, %d in order; want %d", len(l.users), len(l.order), maxUsers)
+	}
+	if l.users["9"] != nil || l.users["10"] == nil {
+		t.Error("not the oldest has gone")
+	}
+}
