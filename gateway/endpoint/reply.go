@@ -44,6 +44,8 @@ type replyRequest struct {
 	Type    codec.RawMessage `json:"type"`
 	MsgType codec.RawMessage `json:"msgtype"`
 	Msg     codec.RawMessage `json:"msg"`
+	// As customer-service messages spell it.
+	UnderType codec.RawMessage `json:"msg_type"`
 }
 
 func (s *Set) reply(_ context.Context, ctx *fasthttp.RequestCtx) error {
@@ -91,7 +93,7 @@ func (r *replyRequest) answer(body []byte) (msg.Answer, error) {
 		if body[0] != '[' {
 			return msg.Answer{}, errors.New("replies must be an array")
 		}
-	case r.Type == nil && r.MsgType == nil && r.Msg == nil:
+	case r.Type == nil && r.MsgType == nil && r.UnderType == nil && r.Msg == nil:
 		return msg.Answer{}, errors.New("the body has neither type nor msg nor replies")
 	}
 	a, err := msg.ParseReply(body)

@@ -111,13 +111,16 @@ func (h *Handler) write(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Mess
 	return h.writeReply(ctx, q, o, m, v.Reply)
 }
 
+// replyRoom is what a reply usually needs in bytes beside its text.
+const replyRoom = 384
+
 func (h *Handler) writeReply(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message, r *msg.Reply) error {
 	now := time.Now().Unix()
-	var body []byte
+	body := make([]byte, 0, replyRoom+len(r.Text)+len(r.Raw))
 	if m.Format == msg.JSON {
-		body = r.AppendJSON(nil, m.FromUserName, m.ToUserName, now)
+		body = r.AppendJSON(body, m.FromUserName, m.ToUserName, now)
 	} else {
-		body = r.AppendXML(nil, m.FromUserName, m.ToUserName, now)
+		body = r.AppendXML(body, m.FromUserName, m.ToUserName, now)
 	}
 	if o.sealed && (r.Type != "raw" || r.Seal) && len(body) > 0 {
 		env, err := h.cfg.Box.Seal(o.key, o.token, body, now, q.nonce)

@@ -154,8 +154,8 @@ func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 	o.body = nil
 	ctx.Request.ResetBody()
 	v := h.answer(ctx, q, id, m, path)
-	web.Note(ctx, slog.String("kind", m.Kind()), slog.Int("attempt", v.Attempt), slog.String("outcome", v.Outcome))
-	h.count(ctx, o, m.Kind(), v)
+	web.Note(ctx, slog.String("kind", path[1:]), slog.Int("attempt", v.Attempt), slog.String("outcome", v.Outcome))
+	h.count(ctx, o, path[1:], v)
 	return h.write(ctx, q, o, m, v)
 }
 

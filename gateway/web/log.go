@@ -16,8 +16,19 @@ type noteKey struct{}
 // Note adds attributes to the one log line of this request: what the handler
 // learned on its way (service, kind, attempt). Never a secret or a body.
 func Note(ctx *fasthttp.RequestCtx, attrs ...slog.Attr) {
-	old, _ := ctx.UserValue(noteKey{}).([]slog.Attr)
-	ctx.SetUserValue(noteKey{}, append(old, attrs...))
+	if n, ok := ctx.UserValue(noteKey{}).(*notes); ok {
+		n.attrs = append(n.attrs, attrs...)
+		return
+	}
+	n := &notes{}
+	n.attrs = append(n.room[:0], attrs...)
+	ctx.SetUserValue(noteKey{}, n)
+}
+
+// notes are the attributes of one request, with room for as many as a push has.
+type notes struct {
+	attrs []slog.Attr
+	room  [6]slog.Attr
 }
 
 // logLine writes the request's line: Info when it was answered as asked,
@@ -32,14 +43,17 @@ func (s *server) logLine(ctx *fasthttp.RequestCtx, err error) {
 	if !s.cfg.Log.Enabled(bg, level) {
 		return
 	}
-	notes, _ := ctx.UserValue(noteKey{}).([]slog.Attr)
-	attrs := make([]slog.Attr, 0, 8+len(notes))
+	var noted []slog.Attr
+	if n, ok := ctx.UserValue(noteKey{}).(*notes); ok {
+		noted = n.attrs
+	}
+	attrs := make([]slog.Attr, 0, 8+len(noted))
 	attrs = append(attrs,
 		slog.String("method", clip(ctx.Method(), 16)),
 		slog.String("path", clip(RawPath(ctx), 200)),
 		slog.Int("status", ctx.Response.StatusCode()),
 		slog.Duration("took", time.Since(ctx.Time())))
-	attrs = append(attrs, notes...)
+	attrs = append(attrs, noted...)
 	if err != nil {
 		attrs = append(attrs, slog.String("peer", ctx.RemoteIP().String()), slog.Any("err", err))
 	}
