@@ -335,7 +335,7 @@ func TestAsyncExpires(t *testing.T) {
 // TestAsyncStoreFails: a reply that cannot be stored is not taken.
 func TestAsyncStoreFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st := newBroken()
+		st := newFullDisk()
 		h := newHouse(t, st, true)
 		defer h.Stop()
 		h.backend.ans = msg.Answer{Async: true}
@@ -350,27 +350,27 @@ func TestAsyncStoreFails(t *testing.T) {
 	})
 }
 
-// broken is a store whose queue can be made to refuse every write.
-type broken struct {
+// fullDisk is a store whose queue can be made to refuse every write.
+type fullDisk struct {
 	*store.Memory
-	queue brokenQueue
+	queue fullQueue
 }
 
-type brokenQueue struct {
+type fullQueue struct {
 	store.Queue
 	mu  sync.Mutex
 	err error
 }
 
-func newBroken() *broken {
-	b := &broken{Memory: store.NewMemory(store.MemoryConfig{})}
+func newFullDisk() *fullDisk {
+	b := &fullDisk{Memory: store.NewMemory(store.MemoryConfig{})}
 	b.queue.Queue = b.Memory.Queue()
 	return b
 }
 
-func (b *broken) Queue() store.Queue { return &b.queue }
+func (b *fullDisk) Queue() store.Queue { return &b.queue }
 
-func (b *broken) breaks(yes bool) {
+func (b *fullDisk) breaks(yes bool) {
 	b.queue.mu.Lock()
 	defer b.queue.mu.Unlock()
 	b.queue.err = nil
@@ -379,20 +379,20 @@ func (b *broken) breaks(yes bool) {
 	}
 }
 
-func (q *brokenQueue) fault() error {
+func (q *fullQueue) fault() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.err
 }
 
-func (q *brokenQueue) Put(ctx context.Context, it store.Item) error {
+func (q *fullQueue) Put(ctx context.Context, it store.Item) error {
 	if err := q.fault(); err != nil {
 		return err
 	}
 	return q.Queue.Put(ctx, it)
 }
 
-func (q *brokenQueue) Delete(ctx context.Context, id string) error {
+func (q *fullQueue) Delete(ctx context.Context, id string) error {
 	if err := q.fault(); err != nil {
 		return err
 	}
@@ -403,7 +403,7 @@ func (q *brokenQueue) Delete(ctx context.Context, id string) error {
 // whose answer is not there is left to WeChat's repeat; inline answers go on.
 func TestRefusesWhatItCannotStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st := newBroken()
+		st := newFullDisk()
 		h := newHouse(t, st, true)
 		defer h.Stop()
 		st.breaks(true)
@@ -453,6 +453,7 @@ func TestAsyncRestart(t *testing.T) {
 		if !hold {
 			<-done // bound: the push waits in the queue
 		}
+		waitFor(t, name+": the call", func() bool { return h.backend.count() == 1 })
 		h.Stop()
 		if hold {
 			<-done

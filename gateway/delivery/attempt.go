@@ -92,9 +92,12 @@ func earlier(in Arrival) int {
 // attend waits with one attempt until the job has an answer for it or its time
 // is up.
 func (e *Engine) attend(j *job, in Arrival) Verdict {
-	n, v, over := e.arrive(j)
-	if over {
+	n, late, v, over := e.arrive(j)
+	switch {
+	case over:
 		return v
+	case late:
+		return e.bind(j, in, n)
 	}
 	limit := answerBy
 	if j.class.quick {
@@ -121,8 +124,9 @@ func (e *Engine) attend(j *job, in Arrival) Verdict {
 }
 
 // arrive counts an attempt in. over is true when earlier ones have already
-// settled what this one hears.
-func (e *Engine) arrive(j *job) (n int, v Verdict, over bool) {
+// settled what this one hears; late, that the answer has taken the late way
+// before WeChat was told anything.
+func (e *Engine) arrive(j *job) (n int, late bool, v Verdict, over bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.arrivals++
@@ -131,14 +135,11 @@ func (e *Engine) arrive(j *job) (n int, v Verdict, over bool) {
 		j.giveUp.Stop()
 		j.giveUp = nil
 	}
-	if j.late && j.told == nothing {
-		j.told = j.binding()
-	}
 	if j.told == success || j.told == acked {
-		return n, j.bound(n), true
+		return n, false, j.bound(n), true
 	}
 	j.open++
-	return n, Verdict{}, false
+	return n, j.late && j.told == nothing, Verdict{}, false
 }
 
 // bound is the verdict that an earlier one binds to. j.mu is held.
@@ -255,10 +256,10 @@ func (e *Engine) givenUp(j *job) {
 	out, async := j.out, j.async
 	j.mu.Unlock()
 	e.cfg.Count(j.push.Service, "given-up")
+	if err := e.keepRunning(j); err != nil {
+		e.cfg.Log.Error("cannot store a push that WeChat gave up on; it goes on without", "service", j.push.Service, "push", j.push.ID.String(), "err", err)
+	}
 	if out == nil {
-		if err := e.keepRunning(j); err != nil {
-			e.cfg.Log.Error("cannot store a push that WeChat gave up on; its call goes on", "service", j.push.Service, "push", j.push.ID.String(), "err", err)
-		}
 		if async {
 			e.cfg.Count(j.push.Service, "late")
 			e.park(j)

@@ -12,7 +12,7 @@ const (
 	maxKeys      = 1 << 19  // keys in all: about 50 MB when full
 	maxReplies   = 64 << 20 // bytes of stored replies in all
 	replyTTL     = 60 * time.Second
-	entryOwnSize = 512 // what a stored reply costs beside its text
+	entryOwnSize = 1300 // what a stored reply costs beside its text: its job above all
 )
 
 // memory knows the pushes of the last minutes: those in work, those whose

@@ -192,7 +192,7 @@ func TestStopCountsWhatMemoryLoses(t *testing.T) {
 // refused does not disturb the one that comes in its place.
 func TestRefusedPushMayComeAgainLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st := newBroken()
+		st := newFullDisk()
 		h := newHouse(t, st, true)
 		defer h.Stop()
 		st.breaks(true)

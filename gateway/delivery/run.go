@@ -36,7 +36,7 @@ func (e *Engine) start(j *job, p Push) {
 //
 //go:noinline
 func growStack() {
-	var room [8 << 10]byte
+	var room [5 << 10]byte
 	runtime.KeepAlive(&room)
 }
 

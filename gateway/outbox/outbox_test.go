@@ -144,7 +144,9 @@ func TestOneWhoGivesUpKeepsTheOrder(t *testing.T) {
 	})
 }
 
-func code(n int) error { return &weixin.Error{Op: "cgi-bin/message/custom/send", Code: n, Msg: "refused"} }
+func code(n int) error {
+	return &weixin.Error{Op: "cgi-bin/message/custom/send", Code: n, Msg: "refused"}
+}
 
 func undeliverable(err error) bool {
 	var u interface{ Undeliverable() string }
