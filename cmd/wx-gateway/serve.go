@@ -79,14 +79,14 @@ loop:
 }
 
 // floor is how much is allocated between two collections at least.
-const floor = 64 << 20
+const floor = 32 << 20
 
 // heapFloor returns what its caller keeps alive to have fewer garbage
 // collections. A push leaves some 6 KB of garbage on a heap of a few megabytes,
 // which Go by default collects whenever it has doubled: dozens of times a second
-// under load, a quarter of the processor. A block that is never touched, and so
+// under load, a tenth of its work. A block that is never touched, and so
 // takes no memory of the machine, counts as heap in that reckoning. The cost is
-// up to 64 MiB more garbage before a collection; a GOGC of 400 would do the same
+// up to 32 MiB more garbage before a collection; a GOGC of 400 would do the same
 // for a small heap, but grow one of 200 MB to a gigabyte. Metrics of the heap
 // include the block. Who sets GOGC or GOMEMLIMIT decides for themselves.
 func heapFloor(getenv func(string) (string, bool)) []byte {

@@ -47,8 +47,9 @@ type Call struct {
 
 // Backend is safe for concurrent use.
 type Backend struct {
-	cfg     Config
-	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+	cfg            Config
+	service, appID string // of cfg, as header values
+	breaker        *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	mu   sync.Mutex
 	seen map[string]bool // paths whose 4xx was logged, at most maxSeen
@@ -68,7 +69,7 @@ const statusTooEarly = 425
 
 // New returns the backend of one service.
 func New(cfg Config) *Backend {
-	b := &Backend{cfg: cfg, seen: map[string]bool{}}
+	b := &Backend{cfg: cfg, service: headerValue(cfg.Service), appID: headerValue(cfg.AppID), seen: map[string]bool{}}
 	b.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        cfg.Service,
 		MaxRequests: 1,
@@ -157,8 +158,8 @@ func (b *Backend) fill(req *fasthttp.Request, c Call) {
 	req.SetRequestURI(b.cfg.Base + c.Path)
 	req.Header.SetContentType("application/json; charset=UTF-8")
 	h := &req.Header
-	h.Set("X-Wx-Service", headerValue(b.cfg.Service))
-	h.Set("X-Wx-Appid", headerValue(b.cfg.AppID))
+	h.Set("X-Wx-Service", b.service)
+	h.Set("X-Wx-Appid", b.appID)
 	h.Set("X-Wx-Openid", headerValue(c.OpenID))
 	h.Set("X-Wx-Push-Id", c.PushID)
 	h.Set("X-Wx-Attempt", strconv.Itoa(c.Attempt))

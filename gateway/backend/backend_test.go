@@ -130,12 +130,13 @@ func TestCall(t *testing.T) {
 	t.Parallel()
 	var got *http.Request
 	var body []byte
-	b := newServed(t, func(w http.ResponseWriter, r *http.Request) {
+	cfg := newServed(t, func(w http.ResponseWriter, r *http.Request) {
 		got = r.Clone(context.Background())
 		body, _ = io.ReadAll(r.Body)
-	})
-	b.cfg.Base += "/in?to="
-	b.cfg.Service, b.cfg.Secret = "主号 a", "a-secret-of-more-than-24-bytes another-secret-of-more-than-24"
+	}).cfg
+	cfg.Base += "/in?to="
+	cfg.Service, cfg.Secret = "主号 a", "a-secret-of-more-than-24-bytes another-secret-of-more-than-24"
+	b := New(cfg)
 	call := Call{
 		Path: "/msg/text", OpenID: "oUser-1_x", PushID: "44d07c1e16671e894ca58e074c43f8a1", Body: []byte(`{"Content":"你好"}`),
 		Attempt: 3, ReplyWithin: 4 * time.Second, Late: "pickup",
@@ -158,7 +159,8 @@ func TestCall(t *testing.T) {
 	if n := len(strings.Fields(got.Header.Get("Webhook-Signature"))); n != 2 {
 		t.Errorf("%d signatures for two secrets", n)
 	}
-	b.cfg.Secret = ""
+	cfg.Secret = ""
+	b = New(cfg)
 	if _, err := b.Post(t.Context(), Call{Path: "/msg/text", OpenID: "a\r\nX-Evil: 1", ReplyWithin: -time.Second}); err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func bothStores(t *testing.T, f func(t *testing.T, h *house)) {
 				// A memory store that is taken for a durable one lets the time be fed.
 				h := newHouse(t, store.NewMemory(store.MemoryConfig{}), durable)
 				defer h.Stop()
-				h.backend.ans = msg.Answer{Async: true}
+				h.backend.answers(msg.Answer{Async: true})
 				f(t, h)
 			})
 		})
@@ -139,9 +139,8 @@ func TestAsyncDoesNotBlock(t *testing.T) {
 		h.outbox.mu.Lock()
 		typing := h.outbox.typing
 		h.outbox.mu.Unlock()
-		h.backend.mu.Lock()
-		h.backend.ans, h.backend.delay = textAnswer("second"), 20*time.Second
-		h.backend.mu.Unlock()
+		h.backend.answers(textAnswer("second"))
+		h.backend.slow(20 * time.Second)
 		h.goLate(t, 2)
 		h.sentNow(t, "second")
 		time.Sleep(time.Hour)
@@ -189,9 +188,8 @@ func TestAsyncBeforeThe202(t *testing.T) {
 		bothStores(t, func(t *testing.T, h *house) { // on a redelivery
 			h.backend.err = &Failure{Keep: true, Err: errors.New("backend answered 500")}
 			h.Deliver(testPush(1, "msg/text"), now())
-			h.backend.mu.Lock()
-			h.backend.delay, h.backend.err = 20*time.Second, end
-			h.backend.mu.Unlock()
+			h.backend.slow(20 * time.Second)
+			h.backend.fails(end)
 			time.Sleep(10 * time.Second)
 			h.post(t, Taken, false, "posted")
 			time.Sleep(time.Minute)
@@ -271,7 +269,7 @@ func TestAsyncMore(t *testing.T) {
 		}
 	})
 	bothStores(t, func(t *testing.T, h *house) { // late, and posted before the call has ended
-		h.backend.delay = 40 * time.Second
+		h.backend.slow(40 * time.Second)
 		h.goLate(t, 1)
 		h.post(t, Taken, true, "one")
 		time.Sleep(time.Minute)
@@ -338,7 +336,7 @@ func TestAsyncStoreFails(t *testing.T) {
 		st := newFullDisk()
 		h := newHouse(t, st, true)
 		defer h.Stop()
-		h.backend.ans = msg.Answer{Async: true}
+		h.backend.answers(msg.Answer{Async: true})
 		h.goLate(t, 1)
 		st.breaks(true)
 		if got, err := h.Reply("s", testPush(1, "msg/text").ID, texts("posted"), false); err == nil {
@@ -410,11 +408,11 @@ func TestRefusesWhatItCannotStore(t *testing.T) {
 		if v := h.Deliver(testPush(1, "msg/text"), now()); v.Do != Reply {
 			t.Errorf("inline: %+v, want the answer", v)
 		}
-		h.backend.delay = 30 * time.Second
+		h.backend.slow(30 * time.Second)
 		if v := h.Deliver(testPush(2, "event/VIEW"), now()); v.Do != Refuse {
 			t.Errorf("slow: %+v, want a refusal", v)
 		}
-		h.backend.delay = 0
+		h.backend.slow(0)
 		h.backend.fails(&Failure{Keep: true, Err: errors.New("backend answered 500")})
 		if v := h.Deliver(testPush(3, "msg/text"), now()); v.Do != Refuse {
 			t.Errorf("failed: %+v, want a refusal", v)
@@ -445,7 +443,7 @@ func TestAsyncRestart(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "queue.db")
 		b := openBolt(t, path)
 		h := newHouse(t, b, true)
-		h.backend.ans = msg.Answer{Async: true}
+		h.backend.answers(msg.Answer{Async: true})
 		h.svc.Policy.Hold = hold
 		p := testPush(1, "msg/text")
 		done := make(chan Verdict)
@@ -488,4 +486,39 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("%s did not happen", what)
 		}
 	}
+}
+
+// TestReplyDuringARedelivery: a reply posted while the push is delivered again
+// stays, however the call ends and whatever keeps the reply from being sent.
+func TestReplyDuringARedelivery(t *testing.T) {
+	f := func(name string, end error, ans msg.Answer, more bool, want ...string) {
+		t.Helper()
+		bothStores(t, func(t *testing.T, h *house) {
+			h.backend.err = &Failure{Keep: true, Err: errors.New("backend answered 500")}
+			h.Deliver(testPush(1, "msg/text"), now())
+			h.backend.slow(20 * time.Second)
+			h.backend.answers(ans)
+			h.backend.fails(end)
+			h.outbox.fails(errors.New("WeChat is down"))
+			time.Sleep(10 * time.Second)
+			h.post(t, Taken, more, "one")
+			time.Sleep(30 * time.Second) // the call has ended
+			if more {
+				h.post(t, Taken, false, "two")
+			}
+			h.outbox.fails(nil)
+			time.Sleep(2 * time.Minute)
+			h.sentNow(t, want...)
+			time.Sleep(25 * time.Hour)
+			if n := h.backend.count(); n != 2 || len(h.items(t)) != 0 {
+				t.Errorf("%s: %d calls and %+v stored, want 2 and nothing", name, n, h.items(t))
+			}
+		})
+	}
+	failed := &Failure{Keep: true, Timeout: true, Err: errors.New("timeout")}
+	f("202", nil, msg.Answer{Async: true}, false, "one")
+	f("202, more", nil, msg.Answer{Async: true}, true, "one", "two")
+	f("failed", failed, msg.Answer{}, false, "one")
+	f("failed, more", failed, msg.Answer{}, true, "one", "two")
+	f("nothing", nil, msg.Answer{}, false, "one")
 }

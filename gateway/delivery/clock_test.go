@@ -26,13 +26,28 @@ type fakeBackend struct {
 func (b *fakeBackend) Post(ctx context.Context, c Call) (msg.Answer, error) {
 	b.mu.Lock()
 	b.calls = append(b.calls, c)
+	delay := b.delay
 	b.mu.Unlock()
-	if !sleep(ctx, b.delay) {
+	if !sleep(ctx, delay) {
 		return msg.Answer{}, &Failure{Keep: true, Timeout: true, Err: context.Cause(ctx)}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.ans, b.err
+}
+
+// slow sets how long the next calls take.
+func (b *fakeBackend) slow(delay time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.delay = delay
+}
+
+// answers sets what the next calls answer.
+func (b *fakeBackend) answers(ans msg.Answer) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ans = ans
 }
 
 // fails sets what the next calls end with.
@@ -75,6 +90,13 @@ func (o *fakeOutbox) Send(_ context.Context, openid string, replies []msg.Reply)
 	return len(replies), nil
 }
 
+// fails sets what the next messages end with.
+func (o *fakeOutbox) fails(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.err = err
+}
+
 func (o *fakeOutbox) Refused() bool { return false }
 
 func (o *fakeOutbox) Typing(string) {
@@ -114,9 +136,13 @@ func newHouse(t *testing.T, st storage, durable bool) *house {
 		},
 	}
 	h.Engine = New(Config{
-		Log:     slog.New(slog.DiscardHandler),
-		Service: func(name string) (*Service, bool) { return h.svc, name == "s" },
-		Queue:   st.Queue(), Values: st.Values(), Durable: durable,
+		Log: slog.New(slog.DiscardHandler),
+		Service: func(name string) (*Service, bool) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.svc, name == "s"
+		},
+		Queue: st.Queue(), Values: st.Values(), Durable: durable,
 		Count: func(_, event string) {
 			h.mu.Lock()
 			h.events[event]++
@@ -127,6 +153,15 @@ func newHouse(t *testing.T, st storage, durable bool) *house {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// reload changes the configuration while jobs may run.
+func (h *house) reload(change func(*Service)) {
+	next := *h.svc
+	change(&next)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.svc = &next
 }
 
 type storage interface {

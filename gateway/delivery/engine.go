@@ -251,6 +251,12 @@ func (e *Engine) Stop() {
 	e.loops.Wait() // they start jobs
 	e.jobs.Wait()
 	e.retryAmends()
+	e.mu.Lock()
+	lost := len(e.amends)
+	e.mu.Unlock()
+	if lost > 0 {
+		e.cfg.Log.Error("the store still cannot be written: what was to be changed in it is lost with the process; it may deliver pushes again", "count", lost)
+	}
 	e.abandon()
 }
 

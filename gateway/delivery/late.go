@@ -16,7 +16,13 @@ type lateLane struct {
 	sending bool
 }
 
-func (p *Push) lane() string { return p.Service + "\x00" + p.OpenID }
+// lane names p's line: its user's, or its own where it names no user.
+func (p *Push) lane() string {
+	if p.OpenID == "" {
+		return p.Service + "\x00\x00" + string(p.ID[:])
+	}
+	return p.Service + "\x00" + p.OpenID
+}
 
 // typingEvery is how often the user is shown that an answer is being worked on.
 const typingEvery = 12 * time.Second
@@ -28,8 +34,10 @@ func (e *Engine) enterLate(j *job) {
 	}
 	e.cfg.Count(j.push.Service, "late")
 	e.mu.Lock()
-	if ln := e.lane(j); !j.sent && !ln.has(j) {
-		ln.jobs = append(ln.jobs, j)
+	if !j.sent { // else it is over already, and its line may be gone
+		if ln := e.lane(j); !ln.has(j) {
+			ln.jobs = append(ln.jobs, j)
+		}
 	}
 	e.mu.Unlock()
 	if j.svc.via() == CustomerService && j.class.waits {
@@ -149,10 +157,11 @@ func (ln *lateLane) remove(j *job) {
 
 // sendLate sends a job's whole answer by the late way. With a durable queue
 // the answer is written there first, so that a restart sends it instead of
-// asking the backend again.
+// asking the backend again. It goes there too behind an earlier one that has
+// to be sent again, or it would overtake it.
 func (e *Engine) sendLate(j *job) {
 	rec := &record{Push: j.push, Calls: int(j.calls.Load()), Answer: split(j.out.all()), Part: j.part}
-	if len(rec.Answer) > 0 {
+	if len(rec.Answer) > 0 && !e.queuedBehind(j, rec) {
 		j.keep.Lock()
 		if j.stored {
 			if err := e.put(rec, store.Running, time.Time{}); err != nil {
@@ -168,6 +177,44 @@ func (e *Engine) sendLate(j *job) {
 	j.keep.Unlock()
 	e.release(j)
 	e.mem.settle(j.push.ID, 0)
+}
+
+// queuedBehind hands a late answer over to the queue when an earlier one of its
+// user waits there. Where that cannot be written the answer is sent at once; so
+// is the first of several parts, since the next one may have its place already.
+func (e *Engine) queuedBehind(j *job, rec *record) bool {
+	if j.svc.via() != CustomerService || rec.Part != "" || !e.behind(rec) {
+		return false
+	}
+	j.keep.Lock()
+	defer j.keep.Unlock()
+	if e.put(rec, store.Waiting, time.Now()) != nil {
+		return false
+	}
+	rec.handedOver = true
+	e.notify()
+	return true
+}
+
+// behind reports whether the first that the queue holds of rec's user is
+// another answer. A push whose backend fails may stay there for a day: nothing
+// waits for that.
+func (e *Engine) behind(rec *record) bool {
+	if rec.Push.OpenID == "" { // nobody's order
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	f := store.Filter{
+		Service: rec.Push.Service, OpenID: rec.Push.OpenID,
+		States: []store.State{store.Waiting, store.Running},
+	}
+	items, err := e.cfg.Queue.List(ctx, f, 0, 1)
+	if err != nil || len(items) == 0 || items[0].ID == rec.key() {
+		return false
+	}
+	first, err := readRecord(items[0])
+	return err == nil && len(first.Answer) > 0 && first.Push.ID != rec.Push.ID
 }
 
 // send delivers rec.Answer to the user. What cannot be sent now is put back

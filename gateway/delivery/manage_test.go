@@ -23,6 +23,7 @@ func (h *house) failing(t *testing.T, n int) {
 		h.Deliver(p, now())
 		time.Sleep(time.Second)
 	}
+	synctest.Wait() // nothing is in work at this moment
 }
 
 func TestManage(t *testing.T) {
@@ -82,7 +83,7 @@ func TestManage(t *testing.T) {
 func TestRetryOfADeadLetter(t *testing.T) {
 	in(t, func(t *testing.T, h *house) {
 		h.svc.Policy.MaxWait = 10 * time.Second
-		h.backend.delay = time.Hour
+		h.backend.slow(time.Hour)
 		h.Deliver(testPush(1, "event/VIEW"), now())
 		time.Sleep(48 * time.Hour)
 		items := h.items(t)
@@ -105,9 +106,8 @@ func TestRetryOfADeadLetter(t *testing.T) {
 		if n := len(all) - calls; n != 3 || all[calls].Attempt != calls+1 {
 			t.Errorf("%d calls after the retry, the first with attempt %d; want 3, from %d", n, all[calls].Attempt, calls+1)
 		}
-		h.backend.mu.Lock()
-		h.backend.delay, h.backend.err = 0, &Failure{Keep: true, Err: errors.New("backend answered 500")}
-		h.backend.mu.Unlock()
+		h.backend.slow(0)
+		h.backend.fails(&Failure{Keep: true, Err: errors.New("backend answered 500")})
 		h.Retry(t.Context(), items[0].ID)
 		time.Sleep(23 * time.Hour)
 		if items := h.items(t); len(items) != 1 || items[0].State == store.Dead {
@@ -124,13 +124,11 @@ func TestRetryOfADeadLetter(t *testing.T) {
 // backend is not asked again.
 func TestRetryOfAnAnswer(t *testing.T) {
 	in(t, func(t *testing.T, h *house) {
-		h.outbox.err = denied{}
-		h.backend.delay = 20 * time.Second
+		h.outbox.fails(denied{})
+		h.backend.slow(20 * time.Second)
 		schedules()[0].push(h.Engine, testPush(1, "msg/text"))
 		time.Sleep(time.Hour)
-		h.outbox.mu.Lock()
-		h.outbox.err = nil
-		h.outbox.mu.Unlock()
+		h.outbox.fails(nil)
 		id := testPush(1, "msg/text").ID.String()
 		shown, err := h.Show(t.Context(), id)
 		if err != nil || len(shown.Answer) != 1 || !strings.Contains(string(shown.Answer[0]), `"answer"`) {
@@ -149,7 +147,7 @@ func TestRetryOfAnAnswer(t *testing.T) {
 // TestManageAsync: a push that waits for its reply is not retried, but dropped.
 func TestManageAsync(t *testing.T) {
 	in(t, func(t *testing.T, h *house) {
-		h.backend.ans = msg.Answer{Async: true}
+		h.backend.answers(msg.Answer{Async: true})
 		h.goLate(t, 1)
 		id := testPush(1, "msg/text").ID.String()
 		if err := h.Retry(t.Context(), id); !errors.Is(err, ErrNotNow) || !strings.Contains(err.Error(), "async") {

@@ -107,7 +107,11 @@ func (e *Engine) PicksUp(service, openid, text string) bool {
 	if !ok || !slices.Contains(svc.Policy.PickupWords, strings.TrimSpace(text)) {
 		return false
 	}
-	return e.hasPickup(service, openid) || svc.via() == Pickup && e.pending(service, openid)
+	if e.hasPickup(service, openid) {
+		return true
+	}
+	// Asked again, since what was pending may have been stored in between.
+	return svc.via() == Pickup && (e.pending(service, openid) || e.hasPickup(service, openid))
 }
 
 func (e *Engine) hasPickup(service, openid string) bool {
@@ -156,6 +160,10 @@ func (e *Engine) pickUp(j *job) {
 	for {
 		changed := e.shelf.changed()
 		key, reply, ok := e.shelf.takeFirst(e, &j.push, j)
+		over := !ok && !e.pending(j.push.Service, j.push.OpenID)
+		if over { // it may have been stored in between
+			key, reply, ok = e.shelf.takeFirst(e, &j.push, j)
+		}
 		if ok {
 			j.mu.Lock()
 			j.pickup = key
@@ -166,7 +174,7 @@ func (e *Engine) pickUp(j *job) {
 		j.mu.Lock()
 		late := j.late
 		j.mu.Unlock()
-		if late || !e.pending(j.push.Service, j.push.OpenID) {
+		if late || over {
 			e.finish(j, &outcome{}) // what was pending has failed or was sent otherwise
 			return
 		}

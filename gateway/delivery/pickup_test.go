@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,7 +69,7 @@ func written(v Verdict) {
 
 func TestPickUp(t *testing.T) {
 	pickups(t, func(t *testing.T, h *house) {
-		h.backend.delay = 10 * time.Second
+		h.backend.slow(10 * time.Second)
 		if v := h.question(1, "什么是网关，它为什么要站在那里等着呢朋友们？"); v.Do != Reply || !strings.Contains(v.Reply.Text, word) {
 			t.Fatalf("verdict %+v, want an ack that names the word", v)
 		}
@@ -88,7 +89,7 @@ func TestPickUp(t *testing.T) {
 		if _, again := h.say(2, word); again != text {
 			t.Errorf("the repeat after it was written reads %q, want the same", again)
 		}
-		h.backend.delay = 0
+		h.backend.slow(0)
 		if _, text := h.say(3, word); text != "answer" {
 			t.Errorf("a word with nothing to pick up: %q, want the backend's answer", text)
 		}
@@ -102,7 +103,7 @@ func TestPickUp(t *testing.T) {
 // the next word.
 func TestPickUpStaysUntilWritten(t *testing.T) {
 	pickups(t, func(t *testing.T, h *house) {
-		h.backend.delay = 10 * time.Second
+		h.backend.slow(10 * time.Second)
 		h.question(1, "q")
 		time.Sleep(time.Minute)
 		p := testPush(2, "msg/text")
@@ -120,7 +121,7 @@ func TestPickUpStaysUntilWritten(t *testing.T) {
 func TestPickUpOldestFirst(t *testing.T) {
 	pickups(t, func(t *testing.T, h *house) {
 		slow := &orderedBackend{delay: map[string]time.Duration{}}
-		h.svc.Backend = slow
+		h.reload(func(s *Service) { s.Backend = slow })
 		for i := range 2 {
 			slow.delay[testPush(i, "msg/text").ID.String()] = 20*time.Second - time.Duration(i)*10*time.Second
 		}
@@ -143,7 +144,7 @@ func TestPickUpOldestFirst(t *testing.T) {
 func TestPickUpNotReady(t *testing.T) {
 	pickups(t, func(t *testing.T, h *house) {
 		h.svc.Policy.Hold = true
-		h.backend.delay = 35 * time.Second
+		h.backend.slow(35 * time.Second)
 		began := time.Now()
 		heard := schedules()[0].push(h.Engine, testPush(1, "msg/text"))
 		if len(heard) != 1 || heard[0].Outcome != "ack" {
@@ -175,12 +176,12 @@ func TestPickUpNotReady(t *testing.T) {
 func TestPickUpPendingOnlyWhereItWaits(t *testing.T) {
 	pickups(t, func(t *testing.T, h *house) {
 		h.svc.Policy.Via = CustomerService
-		h.backend.delay = 20 * time.Second
+		h.backend.slow(20 * time.Second)
 		h.question(1, "q")
 		if h.PicksUp("s", "user", word) {
 			t.Error("the word picks up an answer that will be sent")
 		}
-		h.outbox.err = denied{}
+		h.outbox.fails(denied{})
 		time.Sleep(time.Minute)
 		if !h.PicksUp("s", "user", word) {
 			t.Error("an answer that could not be sent does not wait for the word")
@@ -195,7 +196,7 @@ func TestPickUpPendingOnlyWhereItWaits(t *testing.T) {
 // with a store in memory too.
 func TestPickUpOfAnAsyncAnswer(t *testing.T) {
 	pickups(t, func(t *testing.T, h *house) {
-		h.backend.ans = msg.Answer{Async: true}
+		h.backend.answers(msg.Answer{Async: true})
 		h.goAcked(t, 1)
 		if !h.PicksUp("s", "user", word) {
 			t.Fatal("an async answer is not pending")
@@ -221,7 +222,7 @@ func (h *house) goAcked(t *testing.T, n int) {
 // long the end.
 func TestPickUpAtMost20(t *testing.T) {
 	pickups(t, func(t *testing.T, h *house) {
-		h.backend.delay = 10 * time.Second
+		h.backend.slow(10 * time.Second)
 		var wg sync.WaitGroup
 		for i := range maxPickups + 5 {
 			wg.Go(func() { h.question(i, fmt.Sprint("q", i)) })
@@ -237,7 +238,8 @@ func TestPickUpAtMost20(t *testing.T) {
 		}
 	})
 	pickups(t, func(t *testing.T, h *house) {
-		h.backend.delay, h.backend.ans = 10*time.Second, textAnswer("begin"+strings.Repeat("长", 40_000))
+		h.backend.slow(10 * time.Second)
+		h.backend.answers(textAnswer("begin" + strings.Repeat("长", 40_000)))
 		h.question(1, "q")
 		time.Sleep(time.Minute)
 		if n := h.shelved(t); n != maxPickups {
@@ -260,7 +262,7 @@ func (h *house) shelved(t *testing.T) int {
 
 func TestPickUpExpires(t *testing.T) {
 	pickups(t, func(t *testing.T, h *house) {
-		h.backend.delay = 10 * time.Second
+		h.backend.slow(10 * time.Second)
 		h.question(1, "q")
 		time.Sleep(25 * time.Hour)
 		if h.PicksUp("s", "user", word) {
@@ -273,7 +275,7 @@ func TestPickUpExpires(t *testing.T) {
 // that loses the race for the only one gets none.
 func TestPickUpGivenOnce(t *testing.T) {
 	pickups(t, func(t *testing.T, h *house) {
-		h.backend.delay = 10 * time.Second
+		h.backend.slow(10 * time.Second)
 		h.question(1, "only")
 		time.Sleep(time.Minute)
 		var mu sync.Mutex
@@ -321,6 +323,50 @@ func TestPickUpFromAStaleList(t *testing.T) {
 	}
 }
 
+// hidingValues shows nothing the first time.
+type hidingValues struct {
+	store.Values
+	lists atomic.Int32
+}
+
+func (v *hidingValues) List(ctx context.Context, prefix string, limit int) ([]store.Entry, error) {
+	if v.lists.Add(1) == 1 {
+		return nil, nil
+	}
+	return v.Values.List(ctx, prefix, limit)
+}
+
+// TestPickUpOfWhatHasJustCome: an answer that is stored between the look at the
+// shelf and the look at what is pending is not missed.
+func TestPickUpOfWhatHasJustCome(t *testing.T) {
+	f := func(text func(h *house) string) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			st := store.NewMemory(store.MemoryConfig{})
+			h := pickupHouse(t, withValues{st, &hidingValues{Values: st.Values()}}, false)
+			defer h.Stop()
+			key := pickupPrefix("s", "user") + "1"
+			if err := st.Values().Put(t.Context(), key, []byte(`{"reply":{"Type":"text","Text":"there"}}`), time.Now().Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			if got := text(h); got != "there" {
+				t.Errorf("the user reads %q, want the answer", got)
+			}
+		})
+	}
+	f(func(h *house) string {
+		_, text := h.say(1, word)
+		return text
+	})
+	f(func(h *house) string {
+		v := h.PickUp(testPush(1, "msg/text"), now())
+		if v.Do != Reply {
+			return ""
+		}
+		return v.Reply.Text
+	})
+}
+
 // failingValues refuses writes beyond the first few.
 type failingValues struct {
 	store.Values
@@ -353,8 +399,8 @@ func TestPickUpStoreFails(t *testing.T) {
 		values := &failingValues{Values: st.Values(), left: 2}
 		h := pickupHouse(t, withValues{st, values}, false)
 		defer h.Stop()
-		h.backend.delay = 10 * time.Second
-		h.backend.ans = msg.Answer{Replies: texts("one", "two", "three", "four")}
+		h.backend.slow(10 * time.Second)
+		h.backend.answers(msg.Answer{Replies: texts("one", "two", "three", "four")})
 		h.question(1, "")
 		time.Sleep(20 * time.Second)
 		values.mu.Lock()
@@ -376,7 +422,7 @@ func TestPickUpSurvivesARestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "queue.db")
 	b := openBolt(t, path)
 	h := pickupHouse(t, b, true)
-	h.backend.delay = 200 * time.Millisecond
+	h.backend.slow(200 * time.Millisecond)
 	early := Arrival{At: time.Now().Add(-answerBy)}
 	p := testPush(1, "msg/text")
 	if v := h.Deliver(p, early); v.Outcome != "ack" {

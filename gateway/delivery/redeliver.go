@@ -52,10 +52,11 @@ func (e *Engine) redeliver() {
 	for {
 		e.retryAmends()
 		e.expire()
-		for _, it := range e.claim() {
+		items := e.claim()
+		for _, it := range items {
 			e.jobs.Go(func() { e.again(it) })
 		}
-		t := time.NewTimer(e.untilDue())
+		t := time.NewTimer(e.untilDue(len(items) > 0))
 		select {
 		case <-e.stop:
 			t.Stop()
@@ -107,14 +108,20 @@ func (e *Engine) room(service string) int {
 	return perService - e.working[service]
 }
 
-// untilDue is how long the queue has nothing to do.
-func (e *Engine) untilDue() time.Duration {
+// untilDue is how long the queue has nothing to do; claimed says that there was
+// something just now.
+func (e *Engine) untilDue(claimed bool) time.Duration {
 	due, ok, err := e.cfg.Queue.NextDue(e.ctx)
 	if err != nil || !ok {
 		return lookEvery
 	}
-	// At least a little: a due item may belong to an account that is skipped.
-	return min(lookEvery, max(200*time.Millisecond, time.Until(due)))
+	// At least a little: what is due but was not claimed belongs to an account
+	// that is left alone.
+	least := time.Second
+	if claimed {
+		least = 200 * time.Millisecond
+	}
+	return min(lookEvery, max(least, time.Until(due)))
 }
 
 // again delivers a stored push once more, or sends its stored answer.

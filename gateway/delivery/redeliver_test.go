@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,7 +29,7 @@ func TestRedeliveriesAtOnce(t *testing.T) {
 		}
 		wg.Wait()
 		gauge := &gaugeBackend{}
-		h.svc.Backend = gauge
+		h.reload(func(s *Service) { s.Backend = gauge })
 		time.Sleep(10 * time.Minute)
 		gauge.mu.Lock()
 		defer gauge.mu.Unlock()
@@ -67,14 +68,14 @@ func TestServiceIsGone(t *testing.T) {
 		in(t, func(t *testing.T, h *house) {
 			h.backend.fails(&Failure{Keep: true, Err: errors.New("backend answered 500")})
 			h.Deliver(testPush(1, "msg/text"), now())
-			h.svc.Backend = nil
+			h.reload(func(s *Service) { s.Backend = nil })
 			time.Sleep(12 * time.Hour)
 			if items := h.items(t); len(items) != 1 || items[0].State != store.Waiting {
 				t.Fatalf("queue %+v after 12 h, want one that waits", items)
 			}
 			if back {
 				h.backend.fails(nil)
-				h.svc.Backend = h.backend
+				h.reload(func(s *Service) { s.Backend = h.backend })
 				time.Sleep(time.Minute)
 				if items := h.items(t); len(items) != 0 {
 					t.Errorf("queue %+v, want nothing: the service is back", items)
@@ -96,7 +97,7 @@ func TestServiceIsGone(t *testing.T) {
 // of the handler and the delivery.
 func TestNoBackendAnyMore(t *testing.T) {
 	in(t, func(t *testing.T, h *house) {
-		h.svc.Backend = nil
+		h.reload(func(s *Service) { s.Backend = nil })
 		if v := h.Deliver(testPush(1, "msg/text"), now()); v.Do != Refuse {
 			t.Errorf("verdict %+v, want a refusal: the repeat finds the new handler", v)
 		}
@@ -107,7 +108,7 @@ func TestNoBackendAnyMore(t *testing.T) {
 func TestTimeoutsMayBeZero(t *testing.T) {
 	in(t, func(t *testing.T, h *house) {
 		h.svc.Policy.Timeouts, h.svc.Policy.MaxWait = 0, 10*time.Second
-		h.backend.delay = time.Hour
+		h.backend.slow(time.Hour)
 		h.Deliver(testPush(1, "event/VIEW"), now())
 		time.Sleep(time.Hour)
 		if n := h.backend.count(); n != 1 {
@@ -125,10 +126,10 @@ func TestUnsentAnswerPausesGrow(t *testing.T) {
 	in(t, func(t *testing.T, h *house) {
 		tries := &countingOutbox{}
 		h.svc.Outbox = tries
-		h.backend.delay = 20 * time.Second
+		h.backend.slow(20 * time.Second)
 		schedules()[0].push(h.Engine, testPush(1, "msg/text"))
 		time.Sleep(time.Hour)
-		if n := tries.n; n < 8 || n > 20 {
+		if n := tries.n.Load(); n < 8 || n > 20 {
 			t.Errorf("%d tries in an hour, want growing pauses", n)
 		}
 	})
@@ -136,11 +137,11 @@ func TestUnsentAnswerPausesGrow(t *testing.T) {
 
 type countingOutbox struct {
 	fakeOutbox
-	n int
+	n atomic.Int32
 }
 
 func (o *countingOutbox) Send(context.Context, string, []msg.Reply) (int, error) {
-	o.n++
+	o.n.Add(1)
 	return 0, errors.New("WeChat is down")
 }
 
@@ -149,7 +150,7 @@ func (o *countingOutbox) Send(context.Context, string, []msg.Reply) (int, error)
 func TestRestIsSentThoughLateIsOff(t *testing.T) {
 	in(t, func(t *testing.T, h *house) {
 		h.svc.Policy.Via = Off
-		h.backend.ans = msg.Answer{Replies: texts("one", "two")}
+		h.backend.answers(msg.Answer{Replies: texts("one", "two")})
 		v := h.Deliver(testPush(1, "msg/text"), now())
 		v.Written()
 		h.sentNow(t, "two")
@@ -163,7 +164,7 @@ func TestRestSurvivesAStop(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "queue.db")
 	b := openBolt(t, path)
 	h := newHouse(t, b, true)
-	h.backend.ans = msg.Answer{Replies: texts("one", "two")}
+	h.backend.answers(msg.Answer{Replies: texts("one", "two")})
 	v := h.Deliver(testPush(1, "msg/text"), now())
 	v.Written()
 	h.Stop()
@@ -196,16 +197,14 @@ func TestRefusedPushMayComeAgainLater(t *testing.T) {
 		h := newHouse(t, st, true)
 		defer h.Stop()
 		st.breaks(true)
-		h.backend.delay = 7 * time.Second
+		h.backend.slow(7 * time.Second)
 		h.backend.fails(&Failure{Keep: true, Err: errors.New("backend answered 500")})
 		if v := h.Deliver(testPush(1, "msg/text"), now()); v.Do != Hang {
 			t.Fatalf("attempt 1: %+v, want a hang", v)
 		}
 		time.Sleep(1500 * time.Millisecond) // the call has failed, and nobody was there
 		h.backend.fails(nil)
-		h.backend.mu.Lock()
-		h.backend.delay = 3 * time.Second
-		h.backend.mu.Unlock()
+		h.backend.slow(3 * time.Second)
 		var first Verdict
 		go func() { first = h.Deliver(testPush(1, "msg/text"), now()) }()
 		time.Sleep(2 * time.Second) // WeChat would have given up by now

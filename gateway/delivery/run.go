@@ -214,7 +214,7 @@ func (e *Engine) fail(j *job, err error) *outcome {
 	case drained && !e.cfg.Durable:
 		e.cfg.Count(j.push.Service, "dropped")
 		log.Error("push dropped: the gateway stops and there is no data-dir to keep it in")
-	case j.svc.Policy.RedeliverFor == 0:
+	case j.svc.Policy.RedeliverFor == 0 && !drained:
 		e.cfg.Count(j.push.Service, "lost")
 		log.Error("push lost: redelivery is switched off")
 		e.release(j)

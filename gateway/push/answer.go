@@ -44,13 +44,22 @@ func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *m
 		ID: id, Service: h.cfg.Service, OpenID: m.FromUserName, Kind: kind, Path: path,
 		Body: m.JSON, Info: h.info(m, kind), Question: m.Content, Created: time.Now(),
 	}
-	in := delivery.Arrival{At: ctx.Time(), Stamp: q.stamp, Gone: func() bool { return web.PeerGone(ctx) }}
+	in := delivery.Arrival{At: ctx.Time(), Stamp: q.stamp, Gone: func() bool { return gone(ctx) }}
 	for _, i := range h.cfg.Intercept {
 		if v, ok := i.Intercept(p, m.Content, in); ok {
 			return v
 		}
 	}
 	return h.cfg.Deliver.Deliver(p, in)
+}
+
+// patience is how long a peer is taken to wait without a look: WeChat waits 3 s
+// and more, and a reply that is lost nonetheless is given to the repeat.
+const patience = time.Second
+
+// gone reports that nobody waits for the answer any more.
+func gone(ctx *fasthttp.RequestCtx) bool {
+	return time.Since(ctx.Time()) > patience && web.PeerGone(ctx)
 }
 
 // info says which user info the push carries: XML pushes of official accounts
