@@ -136,7 +136,11 @@ func (e *Engine) arrive(j *job) (n int, late bool, v Verdict, over bool) {
 		j.giveUp = nil
 	}
 	if j.told == success || j.told == acked {
-		return n, false, j.bound(n), true
+		v = j.bound(n)
+		if j.out != nil && j.out.failed && !j.late { // before the first attempt came to wait
+			v.Outcome = "failed"
+		}
+		return n, false, v, true
 	}
 	j.open++
 	return n, j.late && j.told == nothing, Verdict{}, false
