@@ -98,12 +98,18 @@ type directory struct {
 }
 
 func (d directory) Info(ctx context.Context, openid string) (codec.RawMessage, error) {
+	began := time.Now()
+	info, ok := d.Cached(openid)
+	if ok {
+		d.meter.Lookup(d.appID, "hit", time.Since(began))
+		return info, nil
+	}
 	info, err := d.Directory.Info(ctx, openid)
-	result := "ok"
+	result := "fetched"
 	if err != nil {
 		result = "failed"
 	}
-	d.meter.Lookup(d.appID, result)
+	d.meter.Lookup(d.appID, result, time.Since(began))
 	return info, err
 }
 

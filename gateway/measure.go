@@ -79,6 +79,11 @@ func (g *Gateway) gauges(w io.Writer) {
 		if svc.Backend == nil {
 			continue
 		}
+		limit := 0
+		if svc.Policy.Hold {
+			limit = svc.Policy.HoldLimit
+		}
+		meter.Gauge(w, "wxgw_hold_limit", float64(limit), "service", name)
 		open := 0.0
 		if svc.Backend.Open() {
 			open = 1

@@ -46,6 +46,7 @@ func newShared(log *slog.Logger, m *meter.Meter) *shared {
 		grants:   webauth.NewCodes(maxGrants),
 		log:      log,
 		meter:    m,
+		users:    newAliases(),
 	}
 }
 
@@ -123,15 +124,16 @@ func (s *site) addPushes(g *Gateway, sc *conf.Service, acc *account) error {
 	if err != nil {
 		return err
 	}
+	count := g.meter.Service(sc.Name)
 	pc := push.Config{
 		Service: sc.Name, AppID: sc.AppID, Kind: delivery.Kind(sc.Kind), Box: box,
 		Timeout: sc.Timeout, RequireEncryption: sc.RequireEncryption,
 		UserInfo: sc.AppendUserInfo, Echo: sc.MsgProxyPass == "",
 		Deliver: g.engine, Intercept: []push.Interceptor{g.engine}, Log: g.log,
-		Refused: func(reason string) { g.meter.Refused(sc.Name, reason) },
-		Answered: func(kind, mode, outcome string, attempt int, took time.Duration) {
-			g.meter.Push(sc.Name, kind, mode, outcome, attempt, took)
-		},
+		Refused:   func(reason string) { g.meter.Refused(sc.Name, reason) },
+		Answered:  count.Push,
+		Step:      g.meter.Step,
+		Alias:     g.shared.alias,
 		OldSecret: func(what string) { g.meter.OldSecret(sc.Name, what, time.Now()) },
 	}
 	if acc != nil {

@@ -112,7 +112,8 @@ func (h *Handler) write(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Mess
 }
 
 func (h *Handler) writeReply(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message, r *msg.Reply) error {
-	now := time.Now().Unix()
+	began := time.Now()
+	now := began.Unix()
 	var body []byte
 	if m.Format == msg.JSON {
 		body = r.AppendJSON(nil, m.FromUserName, m.ToUserName, now)
@@ -136,5 +137,6 @@ func (h *Handler) writeReply(ctx *fasthttp.RequestCtx, q query, o opened, m *msg
 		ctx.SetContentType("text/xml; charset=UTF-8")
 	}
 	ctx.Response.SetBodyRaw(body)
+	h.cfg.Step("seal", time.Since(began))
 	return nil
 }

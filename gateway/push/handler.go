@@ -5,6 +5,7 @@ package push
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,6 +52,10 @@ type Config struct {
 	Refused func(reason string)
 	// Answered counts and times pushes: mode is "plain" or "sealed"; may be nil.
 	Answered func(kind, mode, outcome string, attempt int, took time.Duration)
+	// Step times a part of a push that went well: "open", "parse", "seal"; may be nil.
+	Step func(step string, took time.Duration)
+	// Alias is what the log calls a user; nil: the log names none.
+	Alias func(openid string) string
 	// OldSecret hears that an earlier "token" or "aes-key" was used; may be nil.
 	OldSecret func(what string)
 }
@@ -65,6 +70,9 @@ func New(cfg Config) *Handler {
 	}
 	if cfg.Answered == nil {
 		cfg.Answered = func(_, _, _ string, _ int, _ time.Duration) {}
+	}
+	if cfg.Step == nil {
+		cfg.Step = func(string, time.Duration) {}
 	}
 	if cfg.OldSecret == nil {
 		cfg.OldSecret = func(string) {}
@@ -131,11 +139,13 @@ type opened struct {
 }
 
 func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
+	began := time.Now()
 	q := readQuery(ctx)
 	o, err := h.open(ctx, q)
 	if err != nil {
 		return err
 	}
+	proven := time.Now()
 	m, err := msg.Parse(o.body)
 	if err != nil {
 		return h.refuse(fasthttp.StatusBadRequest, "cannot read the message", "", err)
@@ -144,6 +154,8 @@ func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return h.refuse(fasthttp.StatusBadRequest, "cannot forward a message of that name", "", err)
 	}
+	h.cfg.Step("open", proven.Sub(began))
+	h.cfg.Step("parse", time.Since(proven))
 	if m.Injected {
 		h.cfg.Refused("injected")
 		h.cfg.Log.Warn("a push names a header twice: the first one counts", "service", h.cfg.Service, "kind", m.Kind())
@@ -155,8 +167,20 @@ func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 	ctx.Request.ResetBody()
 	v := h.answer(ctx, q, id, m, path)
 	web.Note(ctx, slog.String("kind", m.Kind()), slog.Int("attempt", v.Attempt), slog.String("outcome", v.Outcome))
+	h.noteUser(ctx, m.FromUserName)
 	h.count(ctx, o, m.Kind(), v)
 	return h.write(ctx, q, o, m, v)
+}
+
+// maxUser bounds an openid in the log; WeChat's have 28 bytes.
+const maxUser = 64
+
+// noteUser says in the log whose push it was, by what the log may call them.
+func (h *Handler) noteUser(ctx *fasthttp.RequestCtx, openid string) {
+	if h.cfg.Alias == nil || openid == "" || !h.cfg.Log.Enabled(context.Background(), slog.LevelInfo) {
+		return
+	}
+	web.Note(ctx, slog.String("openid", h.cfg.Alias(openid[:min(len(openid), maxUser)])))
 }
 
 // count notes how a push was answered, and whether it still came with an
