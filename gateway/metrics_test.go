@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,6 +59,33 @@ func TestMetrics(t *testing.T) {
 		t.Error("an invented event has a series of its own")
 	}
 	w.noSecrets(got)
+	wantAsDocumented(t, got)
+}
+
+// wantAsDocumented compares the labels of every series with docs/metrics.md.
+func wantAsDocumented(t *testing.T, got string) {
+	t.Helper()
+	page, err := os.ReadFile("../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := map[string][]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `(wxgw_[a-z_]+)` \\|[^|]*\\|([^|]*)\\|").FindAllStringSubmatch(string(page), -1) {
+		labels[row[1]] = regexp.MustCompile("[a-z]+").FindAllString(row[2], -1)
+	}
+	label := regexp.MustCompile(`[{,]([a-z]+)="`)
+	for _, m := range regexp.MustCompile(`(?m)^(wxgw_[a-z_]+?)(?:_bucket|_sum|_count)?(\{.*\})? [0-9]`).FindAllStringSubmatch(got, -1) {
+		var names []string
+		for _, l := range label.FindAllStringSubmatch(m[2], -1) {
+			if l[1] != "le" {
+				names = append(names, l[1])
+			}
+		}
+		want, ok := labels[m[1]]
+		if !ok || !slices.Equal(names, want) {
+			t.Errorf("%s has the labels %q, docs/metrics.md says %q", m[1], names, want)
+		}
+	}
 }
 
 // TestPprof: profiles are there behind the guard for power endpoints.

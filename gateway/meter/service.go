@@ -29,11 +29,18 @@ type Service struct {
 // ofKind are the counters of one kind of push.
 type ofKind [len(modes)][len(outcomes)][len(attempts)]atomic.Pointer[metrics.Counter]
 
+// alarming are the events that alert rules wait for. Their series begin at 0:
+// of one that first appears as 1, Prometheus sees no increase.
+var alarming = [...]string{"dead", "lost", "dropped", "unusable"}
+
 // Service returns what counts the pushes of the account of that name. Several
 // of one name share their series.
 func (m *Meter) Service(name string) *Service {
 	if m == nil {
 		return nil
+	}
+	for _, event := range alarming {
+		m.set.GetOrCreateCounter(deliveryEvents.with(name, event))
 	}
 	return &Service{meter: m, name: name, kinds: make([]atomic.Pointer[ofKind], len(m.kinds.names))}
 }

@@ -31,3 +31,18 @@ func TestServicesShareTheirSeries(t *testing.T) {
 		}
 	}
 }
+
+// The first dead letter is an increase only after a 0.
+func TestAlarmingEventsBeginAtZero(t *testing.T) {
+	m := New("v", "b")
+	m.Service("main")
+	want := `wxgw_delivery_events_total{service="main",event="dead"} `
+	if got := text(m); !strings.Contains(got, want+"0\n") {
+		t.Errorf("metrics do not hold %s0\n%s", want, got)
+	}
+	m.Event("main", "dead")
+	m.Service("main")
+	if got := text(m); !strings.Contains(got, want+"1\n") {
+		t.Errorf("metrics do not hold %s1\n%s", want, got)
+	}
+}
