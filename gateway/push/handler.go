@@ -124,7 +124,7 @@ func readQuery(ctx *fasthttp.RequestCtx) query {
 func (h *Handler) verify(ctx *fasthttp.RequestCtx) error {
 	q := readQuery(ctx)
 	if _, err := h.cfg.Box.Verify(q.signature, q.timestamp, q.nonce); err != nil {
-		return h.refuse(fasthttp.StatusForbidden, "bad signature", "compare services[].wx-params.token with the console's Token", err)
+		return h.badSignature(q, err)
 	}
 	ctx.SetContentType("text/plain; charset=utf-8")
 	ctx.SetBody(ctx.QueryArgs().Peek("echostr"))
@@ -153,6 +153,9 @@ func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 	path, err := m.Path()
 	if err != nil {
 		return h.refuse(fasthttp.StatusBadRequest, "cannot forward a message of that name", "", err)
+	if m.MsgType == ProbeType {
+		return h.probe(ctx, q, o, m)
+	}
 	}
 	h.cfg.Step("open", proven.Sub(began))
 	h.cfg.Step("parse", time.Since(proven))
@@ -204,7 +207,7 @@ func (h *Handler) count(ctx *fasthttp.RequestCtx, o opened, kind string, v deliv
 func (h *Handler) open(ctx *fasthttp.RequestCtx, q query) (opened, error) {
 	token, err := h.cfg.Box.Verify(q.signature, q.timestamp, q.nonce)
 	if err != nil {
-		return opened{}, h.refuse(fasthttp.StatusForbidden, "bad signature", "compare services[].wx-params.token with the console's Token", err)
+		return opened{}, h.badSignature(q, err)
 	}
 	if err := h.checkAge(q, ctx.Time()); err != nil {
 		return opened{}, err
