@@ -63,6 +63,11 @@ func (g *Gateway) gauges(w io.Writer) {
 		stored = 0
 	}
 	meter.Gauge(w, "wxgw_store_writable", stored)
+	if g.tracer != nil {
+		exported, dropped := g.tracer.Stats()
+		meter.Counter(w, "wxgw_spans_total", exported, "result", "exported")
+		meter.Counter(w, "wxgw_spans_total", dropped, "result", "dropped")
+	}
 	s := g.site.Load()
 	for k, a := range s.accounts {
 		st := a.token.State()

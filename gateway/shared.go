@@ -9,6 +9,7 @@ import (
 	"wx-gateway/gateway/grant"
 	"wx-gateway/gateway/httpc"
 	"wx-gateway/gateway/meter"
+	"wx-gateway/gateway/trace"
 	"wx-gateway/gateway/weixin"
 )
 
@@ -19,6 +20,7 @@ type shared struct {
 	grants  *grant.Memory[weixin.Grant]
 	log     *slog.Logger
 	meter   *meter.Meter
+	tracer  *trace.Tracer // nil: there is no tracing
 	users   aliases
 
 	mu       sync.Mutex

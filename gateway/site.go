@@ -102,7 +102,7 @@ func (s *site) addService(g *Gateway, cfg *conf.Config, sc *conf.Service) error 
 	s.endpoints[sc.Name] = ep
 	if sc.MsgProxyPass != "" {
 		s.workers[sc.Name] = sc.WorkerNum
-		svc.Backend = poster{s.shared.meter, sc.Name, backend.New(backend.Config{
+		svc.Backend = poster{s.shared.meter, s.shared.tracer, sc.Name, backend.New(backend.Config{
 			Service: sc.Name, AppID: sc.AppID, Base: sc.MsgProxyPass, Secret: sc.BackendSecret.Reveal(),
 			AnyDone: sc.Kind == conf.Shop, HTTP: client, Line: s.shared.line(sc.Name, sc.WorkerNum), Log: g.log,
 		})}
@@ -135,6 +135,9 @@ func (s *site) addPushes(g *Gateway, sc *conf.Service, acc *account) error {
 		Step:      g.meter.Step,
 		Alias:     g.shared.alias,
 		OldSecret: func(what string) { g.meter.OldSecret(sc.Name, what, time.Now()) },
+	}
+	if g.tracer != nil {
+		pc.Trace = pushTracer(g.tracer, g.meter, sc.Name)
 	}
 	if acc != nil {
 		pc.Forget, pc.Interacted = acc.users.Forget, acc.outbox.Interacted

@@ -238,6 +238,15 @@ func (m *Meter) Gauges(write func(w io.Writer)) {
 
 // Gauge writes one value with labels given in pairs.
 func Gauge(w io.Writer, name string, value float64, labels ...string) {
+	metrics.WriteGaugeFloat64(w, labelled(name, labels), value)
+}
+
+// Counter writes a count that is kept elsewhere, with labels given in pairs.
+func Counter(w io.Writer, name string, value uint64, labels ...string) {
+	metrics.WriteCounterUint64(w, labelled(name, labels), value)
+}
+
+func labelled(name string, labels []string) string {
 	text := name
 	sep := "{"
 	for i := 0; i+1 < len(labels); i += 2 {
@@ -247,7 +256,7 @@ func Gauge(w io.Writer, name string, value float64, labels ...string) {
 	if sep == "," {
 		text += "}"
 	}
-	metrics.WriteGaugeFloat64(w, text, value)
+	return text
 }
 
 // Write writes every series, and the process's own.

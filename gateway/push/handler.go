@@ -56,6 +56,9 @@ type Config struct {
 	Step func(step string, took time.Duration)
 	// Alias is what the log calls a user; nil: the log names none.
 	Alias func(openid string) string
+	// Trace begins the span of a push whose sender is proven, under the
+	// traceparent that the request came with; nil: there is no tracing.
+	Trace func(traceparent, kind string, at time.Time) Span
 	// OldSecret hears that an earlier "token" or "aes-key" was used; may be nil.
 	OldSecret func(what string)
 }
@@ -150,12 +153,12 @@ func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return h.refuse(fasthttp.StatusBadRequest, "cannot read the message", "", err)
 	}
-	path, err := m.Path()
-	if err != nil {
-		return h.refuse(fasthttp.StatusBadRequest, "cannot forward a message of that name", "", err)
 	if m.MsgType == ProbeType {
 		return h.probe(ctx, q, o, m)
 	}
+	path, err := m.Path()
+	if err != nil {
+		return h.refuse(fasthttp.StatusBadRequest, "cannot forward a message of that name", "", err)
 	}
 	h.cfg.Step("open", proven.Sub(began))
 	h.cfg.Step("parse", time.Since(proven))
@@ -168,10 +171,12 @@ func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 	// of what came.
 	o.body = nil
 	ctx.Request.ResetBody()
-	v := h.answer(ctx, q, id, m, path)
+	span := h.span(ctx, path[1:])
+	v := h.answer(ctx, q, id, m, path, traceparentOf(span))
 	web.Note(ctx, slog.String("kind", m.Kind()), slog.Int("attempt", v.Attempt), slog.String("outcome", v.Outcome))
 	h.noteUser(ctx, m.FromUserName)
 	h.count(ctx, o, m.Kind(), v)
+	endSpan(span, id, v)
 	return h.write(ctx, q, o, m, v)
 }
 
