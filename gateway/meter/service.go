@@ -13,7 +13,7 @@ import (
 var (
 	modes    = [...]string{"plain", "sealed"}
 	attempts = [...]string{"1", "2", "3", "4+"}
-	outcomes = [...]string{"answer", "success", "echo", "held", "ack", "late", "failed", "repeat", "refused", "probe", "other"}
+	outcomes = [...]string{"answer", "success", "echo", "held", "ack", "late", "failed", "repeat", "refused", "other"}
 )
 
 // Service counts the pushes of one account. Each push counts here, so the
