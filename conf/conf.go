@@ -54,6 +54,7 @@ type Config struct {
 
 	Internal Internal
 	Log      Log
+	Tracing  Tracing
 	MaxBody  int // max-body, bytes of an incoming request's body; 1 MiB by default
 
 	Files []string // the configuration file itself and every file: target, once each, for watching
@@ -152,6 +153,19 @@ type Log struct {
 	Format string     // "text" (the default) or "json"
 }
 
+// Tracing says where spans are sent to.
+type Tracing struct {
+	Endpoint string   // base URL of a collector that takes OTLP over HTTP; "" switches tracing off
+	Sample   float64  // the part of traces that is kept, 0 to 1; 1 by default
+	Headers  []Header // of every call to the collector
+}
+
+// Header is an HTTP header whose value may be a secret.
+type Header struct {
+	Name  string
+	Value Secret
+}
+
 // NeedsRestart returns the keys whose values differ between c and next and that a running gateway cannot change.
 func (c *Config) NeedsRestart(next *Config) []string {
 	var keys []string
@@ -165,6 +179,8 @@ func (c *Config) NeedsRestart(next *Config) []string {
 		{"data-dir", c.DataDir != next.DataDir},
 		{"redis-url", c.RedisURL != next.RedisURL},
 		{"token-cache-dir", c.TokenCacheDir != next.TokenCacheDir},
+		{"tracing.endpoint", c.Tracing.Endpoint != next.Tracing.Endpoint},
+		{"tracing.sample", c.Tracing.Sample != next.Tracing.Sample},
 	} {
 		if k.changed {
 			keys = append(keys, k.key)

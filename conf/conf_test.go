@@ -121,6 +121,7 @@ func TestSecretsAreTakenWhole(t *testing.T) {
 	f("tokens-old[1]", s.TokensOld[1], "file:testdata/none")
 	f("redis-url", c.RedisURL, "rediss://gateway:hunter2secret@10.0.0.9:6380/2")
 	f("aes-keys-old[0]", s.AESKeysOld[0], "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG")
+	f("tracing.headers", c.Tracing.Headers[0].Value, "Bearer hunter2secret")
 	f("backend-secret", s.BackendSecret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw 0123456789abcdef01234567")
 }
 
@@ -162,6 +163,8 @@ func TestNeedsRestart(t *testing.T) {
 	f(func(c *Config) { c.Internal.Listen = "127.0.0.1:1" }, "internal.listen")
 	f(func(c *Config) { c.DataDir, c.TokenCacheDir = "d", "t" }, "data-dir", "token-cache-dir")
 	f(func(c *Config) { c.RedisURL = "redis://h" }, "redis-url")
+	f(func(c *Config) { c.Tracing.Endpoint, c.Tracing.Sample = "http://h:4318", 0.5 }, "tracing.endpoint", "tracing.sample")
+	f(func(c *Config) { c.Tracing.Headers = []Header{{"a", "b"}} })
 }
 
 func TestRedirectLive(t *testing.T) {

@@ -41,8 +41,8 @@ func TestFromEnv(t *testing.T) {
 		Endpoints: Endpoints{HealthCheck: "/health"},
 		WXAPIBase: "https://api.weixin.qq.com", WXOpenBase: "https://open.weixin.qq.com", WXMPBase: "https://mp.weixin.qq.com",
 		TokenAPI: "stable",
-		Log:      Log{Format: "text"},
-		MaxBody:  1 << 20,
+		Log:      Log{Format: "text"}, Tracing: Tracing{Sample: 1},
+		MaxBody: 1 << 20,
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -86,6 +86,7 @@ func (r *reader) config(raw []byte) *Config {
 	c.Endpoints = readEndpoints(o.object("common-endpoints"))
 	c.Internal = readInternal(o.object("internal"))
 	c.Log = readLog(o.object("log"))
+	c.Tracing = readTracing(o.object("tracing"))
 	withoutUserInfo, _ := o.flag("dont-append-userinfo")
 
 	raws := o.array("services", "objects", maxServices)

@@ -113,7 +113,7 @@ func TestSchemaDescribesEveryKey(t *testing.T) {
 
 // What the schema gives as a default is what the code takes when the key is absent.
 func TestSchemaDefaultsAreTheCodes(t *testing.T) {
-	doc, service, late, redeliver, log, tls := map[string]any{"listen-port": 1}, map[string]any{"name": "a"}, map[string]any{}, map[string]any{}, map[string]any{}, map[string]any{}
+	doc, service, late, redeliver, log, tls, tracing := map[string]any{"listen-port": 1}, map[string]any{"name": "a"}, map[string]any{}, map[string]any{}, map[string]any{}, map[string]any{}, map[string]any{}
 	n := 0
 	for path, p := range schemaProperties(t) {
 		def, ok := p["default"]
@@ -122,7 +122,7 @@ func TestSchemaDefaultsAreTheCodes(t *testing.T) {
 		}
 		n++
 		into := doc
-		for prefix, object := range map[string]map[string]any{"services[].late-reply.": late, "services[].redeliver.": redeliver, "log.": log, "services[].backend-tls.": tls} {
+		for prefix, object := range map[string]map[string]any{"services[].late-reply.": late, "services[].redeliver.": redeliver, "log.": log, "services[].backend-tls.": tls, "tracing.": tracing} {
 			if rest, ok := strings.CutPrefix(path, prefix); ok {
 				into, path = object, rest
 			}
@@ -146,7 +146,7 @@ func TestSchemaDefaultsAreTheCodes(t *testing.T) {
 		}
 		return c
 	}
-	service["late-reply"], service["redeliver"], service["backend-tls"], doc["log"], doc["services"] = late, redeliver, tls, log, []any{service}
+	service["late-reply"], service["redeliver"], service["backend-tls"], doc["log"], doc["tracing"], doc["services"] = late, redeliver, tls, log, tracing, []any{service}
 	want := parse(doc)
 	got := parse(map[string]any{"listen-port": 1, "services": []any{map[string]any{"name": "a", "late-reply": map[string]any{}}}})
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b Secret) bool { return a == b })); diff != "" {
@@ -168,7 +168,7 @@ func TestSchemaTakesWhatTheCodeTakes(t *testing.T) {
 		}
 	}
 	// and refuses at least what has the wrong type or is far out of range
-	for _, name := range []string{"types", "services", "values", "paths", "list", "names"} {
+	for _, name := range []string{"types", "services", "values", "paths", "list", "names", "tracing"} {
 		if err := schema.Validate(document(t, "testdata/bad."+name+".json")); err == nil {
 			t.Errorf("bad.%s.json passes the schema", name)
 		}

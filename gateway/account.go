@@ -15,6 +15,7 @@ import (
 	"wx-gateway/gateway/msg"
 	"wx-gateway/gateway/outbox"
 	"wx-gateway/gateway/token"
+	"wx-gateway/gateway/trace"
 	"wx-gateway/gateway/user"
 	"wx-gateway/gateway/weixin"
 )
@@ -40,7 +41,10 @@ type account struct {
 
 func newAccount(k accountKey, s *shared, log *slog.Logger) *account {
 	cfg := weixin.Config{APIBase: k.apiBase, MPBase: k.mpBase, AppID: k.appID, Secret: k.secret, HTTP: s.wechat, Log: log,
-		Observe: func(path string, code int, took time.Duration) { s.meter.WeChat(k.appID, path, code, took) },
+		Observe: func(path string, code int, took time.Duration) {
+			s.meter.WeChat(k.appID, path, code, took)
+			traceWeChat(s.tracer, k.appID, path, code, took)
+		},
 	}
 	issuer := weixin.NewIssuer(cfg, k.tokenAPI == "classic")
 	policy := token.Stable()
@@ -98,12 +102,18 @@ type directory struct {
 }
 
 func (d directory) Info(ctx context.Context, openid string) (codec.RawMessage, error) {
+	began := time.Now()
+	info, ok := d.Cached(openid)
+	if ok {
+		d.meter.Lookup(d.appID, "hit", time.Since(began))
+		return info, nil
+	}
 	info, err := d.Directory.Info(ctx, openid)
-	result := "ok"
+	result := "fetched"
 	if err != nil {
 		result = "failed"
 	}
-	d.meter.Lookup(d.appID, result)
+	d.meter.Lookup(d.appID, result, time.Since(began))
 	return info, err
 }
 
@@ -121,16 +131,20 @@ func (noDirectory) Unsubscribed(openid string) codec.RawMessage { return user.Un
 // poster makes a backend.Backend what delivery asks for, and counts.
 type poster struct {
 	meter   *meter.Meter
+	tracer  *trace.Tracer
 	service string
 	*backend.Backend
 }
 
 func (p poster) Post(ctx context.Context, c delivery.Call) (msg.Answer, error) {
 	began := time.Now()
+	span := startCall(p.tracer, p.service, c, began)
 	ans, err := p.Backend.Post(ctx, backend.Call{
 		Path: c.Path, OpenID: c.OpenID, PushID: c.PushID, Body: c.Body,
 		Attempt: c.Attempt, ReplyWithin: c.ReplyWithin, Late: string(c.Late),
+		Traceparent: span.Traceparent(),
 	})
+	endCall(span, err)
 	p.meter.Backend(p.service, fate(err), time.Since(began))
 	if err == nil {
 		return ans, nil

@@ -135,6 +135,8 @@ func TestWhoMayImport(t *testing.T) {
 		{"encoding/json", place{"gateway/codec", "examples/"}, "JSON goes through gateway/codec"},
 		{"github.com/beevik/etree", place{"gateway/msg"}, "XML is the business of msg"},
 		{"go.etcd.io/bbolt", place{"gateway/store"}, "stores hide behind gateway/store"},
+		{"go.opentelemetry.io/", place{"gateway/trace"}, "OpenTelemetry hides behind gateway/trace"},
+		{module + "gateway/trace", place{"gateway"}, "what a push passes through has no OpenTelemetry linked in"},
 		{"net/http", place{"gateway/sim", "examples/"}, "HTTP is fasthttp, in httpc and web"},
 		{"math/rand", nil, "math/rand/v2, or crypto/rand for what must not be guessed"},
 	}

@@ -257,7 +257,7 @@ func TestRefusals(t *testing.T) {
 	post(t, "encrypt_type removed", strings.Replace(url, "encrypt_type=aes", "x=y", 1), body, 400, "the body is encrypted, but the query lacks encrypt_type=aes")
 	post(t, "encrypt_type changed", strings.Replace(url, "encrypt_type=aes", "encrypt_type=des", 1), body, 400, "unknown encrypt_type")
 	post(t, "msg_signature removed", strings.Replace(url, "msg_signature=", "no=", 1), body, 403, "bad msg_signature")
-	post(t, "no query", strings.Split(url, "?")[0], body, 403, "bad signature")
+	post(t, "no query", strings.Split(url, "?")[0], body, 403, "the query lacks signature, timestamp or nonce")
 	tooLarge(t, w.g.PublicAddr())
 	if n := len(w.backend.calls("")); n != 0 {
 		t.Errorf("%d refused pushes were forwarded", n)

@@ -21,6 +21,7 @@ import (
 	"wx-gateway/gateway/delivery"
 	"wx-gateway/gateway/meter"
 	"wx-gateway/gateway/store"
+	"wx-gateway/gateway/trace"
 	"wx-gateway/gateway/web"
 )
 
@@ -41,6 +42,7 @@ type Gateway struct {
 	opt      Options
 	log      *slog.Logger
 	meter    *meter.Meter
+	tracer   *trace.Tracer // nil: there is no tracing
 	store    storage
 	engine   *delivery.Engine
 	shared   *shared
@@ -74,7 +76,9 @@ func New(cfg *conf.Config, opt Options) (*Gateway, error) {
 		return nil, err
 	}
 	g.store = st
+	g.tracer = newTracer(cfg, opt)
 	g.shared = newShared(g.log, g.meter)
+	g.shared.tracer = g.tracer
 	g.engine = delivery.New(delivery.Config{
 		Log:     g.log,
 		Service: g.service,
@@ -105,6 +109,7 @@ func New(cfg *conf.Config, opt Options) (*Gateway, error) {
 func (g *Gateway) openStore(cfg *conf.Config) (storage, error) {
 	if cfg.DataDir == "" {
 		return store.NewMemory(store.MemoryConfig{Dropped: func(it store.Item) {
+			g.meter.Event(it.Service, "dropped")
 			g.log.Error("push dropped: the queue in memory is full; a data-dir would keep it on disk", "service", it.Service, "kind", it.Kind, "push", it.ID)
 		}}), nil
 	}
@@ -138,6 +143,7 @@ func (g *Gateway) Start() error {
 		}
 		return err
 	}
+	g.tracer.Run()
 	g.site.Load().start()
 	for i, server := range []*fasthttp.Server{g.public, g.internal}[:len(g.doors)] {
 		door := g.doors[i]
@@ -189,6 +195,7 @@ func (g *Gateway) Reload() error {
 	next.start()
 	prev := g.site.Swap(next) // nothing below can fail
 	g.cfg = cfg
+	g.tracer.SetHeaders(collectorHeaders(cfg))
 	g.serving.Go(func() { g.retire(prev) })
 	g.log.Info("reloaded", "services", len(cfg.Services))
 	return nil
@@ -239,6 +246,7 @@ func (g *Gateway) Stop() error {
 	g.serving.Wait()
 	g.site.Load().stop()
 	g.shared.close()
+	g.tracer.Stop()
 	errs = append(errs, g.store.Close())
 	g.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond))
 	return errors.Join(errs...)

@@ -63,6 +63,11 @@ func (g *Gateway) gauges(w io.Writer) {
 		stored = 0
 	}
 	meter.Gauge(w, "wxgw_store_writable", stored)
+	if g.tracer != nil {
+		exported, dropped := g.tracer.Stats()
+		meter.Counter(w, "wxgw_spans_total", exported, "result", "exported")
+		meter.Counter(w, "wxgw_spans_total", dropped, "result", "dropped")
+	}
 	s := g.site.Load()
 	for k, a := range s.accounts {
 		st := a.token.State()
@@ -79,6 +84,11 @@ func (g *Gateway) gauges(w io.Writer) {
 		if svc.Backend == nil {
 			continue
 		}
+		limit := 0
+		if svc.Policy.Hold {
+			limit = svc.Policy.HoldLimit
+		}
+		meter.Gauge(w, "wxgw_hold_limit", float64(limit), "service", name)
 		open := 0.0
 		if svc.Backend.Open() {
 			open = 1

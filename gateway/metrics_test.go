@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,7 +46,11 @@ func TestMetrics(t *testing.T) {
 		`wxgw_wechat_calls_total{appid="`+testAppID+`",path="cgi-bin/stable_token",errcode="0"} 1`,
 		`wxgw_token_refreshes_total{appid="`+testAppID+`",what="access_token",cause="cold",result="ok"} 1`,
 		`wxgw_token_expires_in_seconds{appid="`+testAppID+`"} 7`,
-		`wxgw_userinfo_lookups_total{appid="`+testAppID+`",result="ok"}`,
+		`wxgw_userinfo_lookups_total{appid="`+testAppID+`",result="fetched"} 1`,
+		`wxgw_userinfo_lookups_total{appid="`+testAppID+`",result="hit"} `,
+		`wxgw_step_seconds_count{step="open"} 3`, `wxgw_step_seconds_count{step="parse"} 3`,
+		`wxgw_step_seconds_count{step="userinfo"} 3`, `wxgw_step_seconds_count{step="backend"} 3`, `wxgw_step_seconds_count{step="seal"} 1`,
+		`wxgw_hold_limit{service="main"} 30`,
 		`wxgw_old_secret_last_used_seconds{service="main",what="aes-key"} 1`,
 		`wxgw_store_writable 1`, `wxgw_breaker_open{service="main"} 0`,
 		`wxgw_push_seconds_bucket{service="main",outcome="answer",le="4.5"} 1`,
@@ -52,6 +59,33 @@ func TestMetrics(t *testing.T) {
 		t.Error("an invented event has a series of its own")
 	}
 	w.noSecrets(got)
+	wantAsDocumented(t, got)
+}
+
+// wantAsDocumented compares the labels of every series with docs/metrics.md.
+func wantAsDocumented(t *testing.T, got string) {
+	t.Helper()
+	page, err := os.ReadFile("../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := map[string][]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `(wxgw_[a-z_]+)` \\|[^|]*\\|([^|]*)\\|").FindAllStringSubmatch(string(page), -1) {
+		labels[row[1]] = regexp.MustCompile("[a-z]+").FindAllString(row[2], -1)
+	}
+	label := regexp.MustCompile(`[{,]([a-z]+)="`)
+	for _, m := range regexp.MustCompile(`(?m)^(wxgw_[a-z_]+?)(?:_bucket|_sum|_count)?(\{.*\})? [0-9]`).FindAllStringSubmatch(got, -1) {
+		var names []string
+		for _, l := range label.FindAllStringSubmatch(m[2], -1) {
+			if l[1] != "le" {
+				names = append(names, l[1])
+			}
+		}
+		want, ok := labels[m[1]]
+		if !ok || !slices.Equal(names, want) {
+			t.Errorf("%s has the labels %q, docs/metrics.md says %q", m[1], names, want)
+		}
+	}
 }
 
 // TestPprof: profiles are there behind the guard for power endpoints.

@@ -19,7 +19,7 @@ func TestReloadTakesUpMaxBody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	big := bytes.Repeat([]byte("x"), 8<<10)
-	post(t, "within the limit", "http://"+w.g.PublicAddr()+"/wx", big, 403, "bad signature")
+	post(t, "within the limit", "http://"+w.g.PublicAddr()+"/wx", big, 403, "the query lacks signature, timestamp or nonce")
 	w.conf["max-body"] = "4KiB"
 	w.write()
 	if err := w.g.Reload(); err != nil {

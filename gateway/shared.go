@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 
@@ -8,6 +9,7 @@ import (
 	"wx-gateway/gateway/grant"
 	"wx-gateway/gateway/httpc"
 	"wx-gateway/gateway/meter"
+	"wx-gateway/gateway/trace"
 	"wx-gateway/gateway/weixin"
 )
 
@@ -18,6 +20,8 @@ type shared struct {
 	grants  *grant.Memory[weixin.Grant]
 	log     *slog.Logger
 	meter   *meter.Meter
+	tracer  *trace.Tracer // nil: there is no tracing
+	users   aliases
 
 	mu       sync.Mutex
 	accounts map[accountKey]*account
@@ -68,6 +72,15 @@ func (s *shared) line(service string, workers int) *backend.Line {
 		s.lines[service] = l
 	}
 	return l
+}
+
+// alias is what the log calls a user: a name that cannot be traced back, or
+// the openid itself where the log is at debug level.
+func (s *shared) alias(openid string) string {
+	if s.log.Enabled(context.Background(), slog.LevelDebug) {
+		return openid
+	}
+	return s.users.of(openid)
 }
 
 func (s *shared) close() {

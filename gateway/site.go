@@ -46,6 +46,7 @@ func newShared(log *slog.Logger, m *meter.Meter) *shared {
 		grants:   webauth.NewCodes(maxGrants),
 		log:      log,
 		meter:    m,
+		users:    newAliases(),
 	}
 }
 
@@ -101,7 +102,7 @@ func (s *site) addService(g *Gateway, cfg *conf.Config, sc *conf.Service) error 
 	s.endpoints[sc.Name] = ep
 	if sc.MsgProxyPass != "" {
 		s.workers[sc.Name] = sc.WorkerNum
-		svc.Backend = poster{s.shared.meter, sc.Name, backend.New(backend.Config{
+		svc.Backend = poster{s.shared.meter, s.shared.tracer, sc.Name, backend.New(backend.Config{
 			Service: sc.Name, AppID: sc.AppID, Base: sc.MsgProxyPass, Secret: sc.BackendSecret.Reveal(),
 			AnyDone: sc.Kind == conf.Shop, HTTP: client, Line: s.shared.line(sc.Name, sc.WorkerNum), Log: g.log,
 		})}
@@ -123,16 +124,20 @@ func (s *site) addPushes(g *Gateway, sc *conf.Service, acc *account) error {
 	if err != nil {
 		return err
 	}
+	count := g.meter.Service(sc.Name)
 	pc := push.Config{
 		Service: sc.Name, AppID: sc.AppID, Kind: delivery.Kind(sc.Kind), Box: box,
 		Timeout: sc.Timeout, RequireEncryption: sc.RequireEncryption,
 		UserInfo: sc.AppendUserInfo, Echo: sc.MsgProxyPass == "",
 		Deliver: g.engine, Intercept: []push.Interceptor{g.engine}, Log: g.log,
-		Refused: func(reason string) { g.meter.Refused(sc.Name, reason) },
-		Answered: func(kind, mode, outcome string, attempt int, took time.Duration) {
-			g.meter.Push(sc.Name, kind, mode, outcome, attempt, took)
-		},
+		Refused:   func(reason string) { g.meter.Refused(sc.Name, reason) },
+		Answered:  count.Push,
+		Step:      g.meter.Step,
+		Alias:     g.shared.alias,
 		OldSecret: func(what string) { g.meter.OldSecret(sc.Name, what, time.Now()) },
+	}
+	if g.tracer != nil {
+		pc.Trace = pushTracer(g.tracer, g.meter, sc.Name)
 	}
 	if acc != nil {
 		pc.Forget, pc.Interacted = acc.users.Forget, acc.outbox.Interacted

@@ -2,6 +2,7 @@
 //
 //	CONF_FILE=conf.json wx-gateway          run
 //	CONF_FILE=conf.json wx-gateway check    validate the configuration
+//	    check --probe URL                   and try the running gateway as WeChat would
 //	wx-gateway sim                          a WeChat platform on this machine
 //	wx-gateway -v                           version
 package main
@@ -37,6 +38,7 @@ func main() {
 const usage = `Usage:
   CONF_FILE=conf.json wx-gateway          run the gateway
   CONF_FILE=conf.json wx-gateway check    validate the configuration
+      check --probe URL [--service NAME]  and try the running gateway as WeChat would
   wx-gateway sim [flags]                  a WeChat platform on this machine
   wx-gateway sim push [flags] [file]      send one push as WeChat does
   wx-gateway -v                           version
@@ -66,7 +68,7 @@ func run(ctx context.Context, args []string, getenv func(string) (string, bool),
 	case "", "run":
 		return serve(ctx, getenv, stderr)
 	case "check":
-		return check(getenv, stdout, stderr)
+		return check(ctx, flags.Args()[1:], getenv, stdout, stderr)
 	case "sim":
 		return simulate(ctx, flags.Args()[1:], getenv, stdout, stderr)
 	default:
@@ -84,9 +86,29 @@ func load(getenv func(string) (string, bool)) (*conf.Config, []conf.Problem, err
 	return conf.FromEnv(getenv)
 }
 
-// check validates the configuration like `nginx -t`.
-func check(getenv func(string) (string, bool), stdout, stderr io.Writer) int {
-	_, warnings, err := load(getenv)
+// check validates the configuration like `nginx -t`; with --probe it then plays
+// WeChat against the gateway that runs with it.
+func check(ctx context.Context, args []string, getenv func(string) (string, bool), stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("wx-gateway check", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprint(stderr, usage) }
+	address := flags.String("probe", "", "the URL of 服务器配置")
+	service := flags.String("service", "", "name of the service to probe; default the one with the URL's path")
+	if err := flags.Parse(args); err != nil {
+		if err == flag.ErrHelp {
+			return 0
+		}
+		return 2
+	}
+	switch {
+	case flags.NArg() > 0:
+		fmt.Fprintf(stderr, "unexpected argument %q\n\n%s", flags.Arg(0), usage)
+		return 2
+	case *address == "" && *service != "":
+		fmt.Fprintf(stderr, "--service needs --probe\n\n%s", usage)
+		return 2
+	}
+	cfg, warnings, err := load(getenv)
 	for _, w := range warnings {
 		fmt.Fprintf(stdout, "warning: %s\n", w)
 	}
@@ -95,5 +117,8 @@ func check(getenv func(string) (string, bool), stdout, stderr io.Writer) int {
 		return 1
 	}
 	fmt.Fprintln(stdout, "the configuration is good")
-	return 0
+	if *address == "" {
+		return 0
+	}
+	return probe(ctx, cfg, *address, *service, stdout, stderr)
 }

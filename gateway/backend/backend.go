@@ -43,6 +43,7 @@ type Call struct {
 	Attempt     int    // how often this push has been sent, from 1
 	ReplyWithin time.Duration
 	Late        string // how an answer beyond ReplyWithin reaches the user, or "none"
+	Traceparent string // W3C Trace Context of the call's span; "" sends none
 }
 
 // Backend is safe for concurrent use.
@@ -162,6 +163,9 @@ func (b *Backend) fill(req *fasthttp.Request, c Call) {
 	h.Set("X-Wx-Appid", b.appID)
 	h.Set("X-Wx-Openid", headerValue(c.OpenID))
 	h.Set("X-Wx-Push-Id", c.PushID)
+	if c.Traceparent != "" {
+		h.Set("traceparent", c.Traceparent)
+	}
 	h.Set("X-Wx-Attempt", strconv.Itoa(c.Attempt))
 	h.Set("X-Wx-Reply-Within", strconv.FormatInt(max(0, c.ReplyWithin.Milliseconds()), 10))
 	h.Set("X-Wx-Late", c.Late)

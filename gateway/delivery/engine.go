@@ -35,6 +35,8 @@ type Call struct {
 	Attempt              int           // how often this push has been sent, from 1
 	ReplyWithin          time.Duration // left for an inline answer
 	Late                 Via           // the way of a later one
+	Traceparent          string        // of the attempt that this call is part of; "" for none
+	Origin               string        // a redelivery's: the Traceparent of the push when it came
 }
 
 // Failure is a call that brought no answer, and what that means for the push.

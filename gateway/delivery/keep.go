@@ -40,6 +40,7 @@ type storedPush struct {
 	Body     codec.RawMessage `json:"body"`
 	Info     InfoMode         `json:"info,omitempty"`
 	Question string           `json:"question,omitempty"`
+	Trace    string           `json:"trace,omitempty"`
 }
 
 // key is the id of r's item: the push id, of a part followed by its name.
@@ -62,7 +63,7 @@ func (r *record) age() time.Duration {
 // item makes the queue's item of r.
 func (r *record) item(state store.State, due time.Time) (store.Item, error) {
 	p := &r.Push
-	r.Stored = storedPush{ID: p.ID.String(), Path: p.Path, Body: p.Body, Info: p.Info, Question: p.Question}
+	r.Stored = storedPush{ID: p.ID.String(), Path: p.Path, Body: p.Body, Info: p.Info, Question: p.Question, Trace: p.Traceparent}
 	if len(r.Stored.Body) == 0 {
 		r.Stored.Body = codec.RawMessage("null")
 	}
@@ -94,7 +95,7 @@ func readRecord(it store.Item) (*record, error) {
 	}
 	r.Push = Push{
 		ID: id, Service: it.Service, OpenID: it.OpenID, Kind: it.Kind, Path: s.Path,
-		Body: s.Body, Info: s.Info, Question: s.Question, Created: it.Created,
+		Body: s.Body, Info: s.Info, Question: s.Question, Created: it.Created, Traceparent: s.Trace,
 	}
 	return r, nil
 }

@@ -57,6 +57,9 @@ type Push struct {
 	Question string // the user's text, to name a late answer; "" for other kinds
 	// Created is when the push arrived here first (wall clock).
 	Created time.Time
+	// Traceparent is the W3C header of the span that stands for the attempt
+	// which brought the push; "" without tracing.
+	Traceparent string
 }
 
 // InfoMode says which user info a push carries.

@@ -62,7 +62,7 @@ func (e *Engine) call(j *job, p *Push, within time.Duration) (msg.Answer, error)
 		n := int(j.calls.Add(1))
 		ans, err := j.svc.Backend.Post(ctx, Call{
 			Path: p.Path, OpenID: p.OpenID, PushID: p.ID.String(), Body: body,
-			Attempt: n, ReplyWithin: within - time.Since(j.first), Late: j.svc.via(),
+			Attempt: n, ReplyWithin: within - time.Since(j.first), Late: j.svc.via(), Traceparent: p.Traceparent,
 		})
 		if err == nil {
 			return ans, nil

@@ -73,14 +73,20 @@ const infos = `
 	updateauthorized
 `
 
-// knownKinds is the set of "msg/…", "event/…" and "info/…" that have a series
-// of their own.
-func knownKinds() map[string]bool {
-	known := map[string]bool{}
-	for prefix, names := range map[string]string{"msg/": messages, "event/": events, "info/": infos} {
-		for _, name := range strings.Fields(names) {
-			known[prefix+name] = true
+// kinds are the "msg/…", "event/…" and "info/…" that have a series of their
+// own, by number; any other is 0.
+type kinds struct {
+	index map[string]int
+	names []string // the first is "other"
+}
+
+func knownKinds() kinds {
+	k := kinds{index: map[string]int{}, names: []string{"other"}}
+	for _, group := range [...][2]string{{"msg/", messages}, {"event/", events}, {"info/", infos}} {
+		for name := range strings.FieldsSeq(group[1]) {
+			k.index[group[0]+name] = len(k.names)
+			k.names = append(k.names, group[0]+name)
 		}
 	}
-	return known
+	return k
 }

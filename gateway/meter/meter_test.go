@@ -18,16 +18,21 @@ func text(m *Meter) string {
 
 func TestSeries(t *testing.T) {
 	m := New("v1", "today")
-	m.Push("main", "msg/text", "sealed", "answer", 1, 30*time.Millisecond)
-	m.Push("main", "msg/text", "sealed", "answer", 1, 30*time.Millisecond)
-	m.Push("main", "event/CLICK", "plain", "late", 7, 4500*time.Millisecond)
+	m.Service("main").Push("msg/text", "sealed", "answer", 1, 30*time.Millisecond)
+	m.Service("main").Push("msg/text", "sealed", "answer", 1, 30*time.Millisecond)
+	m.Service("main").Push("event/CLICK", "plain", "late", 7, 4500*time.Millisecond)
+	m.Service("main").Push("event/CLICK", "plain", "of tomorrow", 0, time.Second)
 	m.Refused("main", "bad signature")
 	m.Event("main", "kept")
+	m.Event("main", "late-sent")
+	m.Event("main", "shelved")
+	m.Step("open", 30*time.Microsecond)
+	m.Step("of nothing", time.Second)
 	m.Backend("main", "ok", 20*time.Millisecond)
 	m.WeChat("wx1", "cgi-bin/user/info", 48001, time.Millisecond)
 	m.Refresh("wx1", "access_token", "cold", nil)
 	m.Refresh("wx1", "access_token", "stale", errors.New("x"))
-	m.Lookup("wx1", "hit")
+	m.Lookup("wx1", "hit", time.Microsecond)
 	m.OldSecret("main", "aes-key", time.Unix(1767000000, 0))
 	m.Gauges(func(w io.Writer) { Gauge(w, "wxgw_queue_items", 3, "service", "main", "state", "dead") })
 	got := text(m)
@@ -35,7 +40,15 @@ func TestSeries(t *testing.T) {
 		`wxgw_build_info{version="v1",built="today",go="go`,
 		`wxgw_pushes_total{service="main",kind="msg/text",mode="sealed",outcome="answer",attempt="1"} 2`,
 		`wxgw_pushes_total{service="main",kind="event/CLICK",mode="plain",outcome="late",attempt="4+"} 1`,
+		`wxgw_pushes_total{service="main",kind="event/CLICK",mode="plain",outcome="other",attempt="4+"} 1`,
 		`wxgw_push_seconds_bucket{service="main",outcome="answer",le="0.05"} 2`,
+		`wxgw_step_seconds_bucket{step="open",le="5e-05"} 1`,
+		`wxgw_step_seconds_count{step="parse"} 0`,
+		`wxgw_step_seconds_count{step="userinfo"} 1`,
+		`wxgw_step_seconds_bucket{step="backend",le="0.025"} 1`,
+		`wxgw_late_answers_total{service="main",via="customer-service",result="sent"} 1`,
+		`wxgw_late_answers_total{service="main",via="pickup",result="stored"} 1`,
+		`wxgw_delivery_events_total{service="main",event="late-sent"} 1`,
 		`wxgw_push_seconds_bucket{service="main",outcome="late",le="4.5"} 1`,
 		`wxgw_refused_total{service="main",reason="bad signature"} 1`,
 		`wxgw_delivery_events_total{service="main",event="kept"} 1`,
@@ -58,7 +71,7 @@ func TestSeries(t *testing.T) {
 func TestSeriesStayBounded(t *testing.T) {
 	m := New("v1", "today")
 	for i := range 5000 {
-		m.Push("main", fmt.Sprintf("event/invented%d", i), "plain", "answer", 1, 0)
+		m.Service("main").Push(fmt.Sprintf("event/invented%d", i), "plain", "answer", 1, 0)
 	}
 	if n := strings.Count(text(m), "wxgw_pushes_total{"); n != 1 {
 		t.Errorf("%d series for invented names, want 1", n)
@@ -72,13 +85,14 @@ func TestSeriesStayBounded(t *testing.T) {
 
 func TestNilMeterCountsNothing(t *testing.T) {
 	var m *Meter
-	m.Push("a", "b", "c", "d", 1, 0)
+	m.Service("a").Push("b", "c", "d", 1, 0)
 	m.Refused("a", "b")
 	m.Event("a", "b")
 	m.Backend("a", "b", 0)
 	m.WeChat("a", "b", 0, 0)
 	m.Refresh("a", "b", "c", nil)
-	m.Lookup("a", "b")
+	m.Lookup("a", "b", 0)
+	m.Step("open", 0)
 	m.OldSecret("a", "b", time.Time{})
 }
 
@@ -104,9 +118,17 @@ func FuzzLabel(f *testing.F) {
 }
 
 func BenchmarkPush(b *testing.B) {
+	s := New("v", "b").Service("main")
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Push("msg/text", "sealed", "answer", 1, time.Millisecond)
+	}
+}
+
+func BenchmarkBackend(b *testing.B) {
 	m := New("v", "b")
 	b.ReportAllocs()
 	for b.Loop() {
-		m.Push("main", "msg/text", "sealed", "answer", 1, time.Millisecond)
+		m.Backend("main", "ok", time.Millisecond)
 	}
 }

@@ -28,7 +28,7 @@ func changedUser(kind string) bool {
 }
 
 // answer lets an interceptor, the echo or the backend decide what WeChat hears.
-func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *msg.Message, path string) delivery.Verdict {
+func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *msg.Message, path, traceparent string) delivery.Verdict {
 	kind := path[1:]
 	web.Note(ctx, slog.String("push", id.String()))
 	if changedUser(kind) && h.cfg.Forget != nil {
@@ -42,7 +42,7 @@ func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *m
 	}
 	p := delivery.Push{
 		ID: id, Service: h.cfg.Service, OpenID: m.FromUserName, Kind: kind, Path: path,
-		Body: m.JSON, Info: h.info(m, kind), Question: m.Content, Created: time.Now(),
+		Body: m.JSON, Info: h.info(m, kind), Question: m.Content, Created: time.Now(), Traceparent: traceparent,
 	}
 	in := delivery.Arrival{At: ctx.Time(), Stamp: q.stamp, Gone: func() bool { return gone(ctx) }}
 	for _, i := range h.cfg.Intercept {
@@ -124,7 +124,8 @@ func (h *Handler) write(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Mess
 const replyRoom = 384
 
 func (h *Handler) writeReply(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message, r *msg.Reply) error {
-	now := time.Now().Unix()
+	began := time.Now()
+	now := began.Unix()
 	body := make([]byte, 0, replyRoom+len(r.Text)+len(r.Raw))
 	if m.Format == msg.JSON {
 		body = r.AppendJSON(body, m.FromUserName, m.ToUserName, now)
@@ -148,5 +149,6 @@ func (h *Handler) writeReply(ctx *fasthttp.RequestCtx, q query, o opened, m *msg
 		ctx.SetContentType("text/xml; charset=UTF-8")
 	}
 	ctx.Response.SetBodyRaw(body)
+	h.cfg.Step("seal", time.Since(began))
 	return nil
 }

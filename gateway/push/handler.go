@@ -5,6 +5,7 @@ package push
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,6 +52,13 @@ type Config struct {
 	Refused func(reason string)
 	// Answered counts and times pushes: mode is "plain" or "sealed"; may be nil.
 	Answered func(kind, mode, outcome string, attempt int, took time.Duration)
+	// Step times a part of a push that went well: "open", "parse", "seal"; may be nil.
+	Step func(step string, took time.Duration)
+	// Alias is what the log calls a user; nil: the log names none.
+	Alias func(openid string) string
+	// Trace begins the span of a push whose sender is proven, under the
+	// traceparent that the request came with; nil: there is no tracing.
+	Trace func(traceparent, kind string, at time.Time) Span
 	// OldSecret hears that an earlier "token" or "aes-key" was used; may be nil.
 	OldSecret func(what string)
 }
@@ -65,6 +73,9 @@ func New(cfg Config) *Handler {
 	}
 	if cfg.Answered == nil {
 		cfg.Answered = func(_, _, _ string, _ int, _ time.Duration) {}
+	}
+	if cfg.Step == nil {
+		cfg.Step = func(string, time.Duration) {}
 	}
 	if cfg.OldSecret == nil {
 		cfg.OldSecret = func(string) {}
@@ -116,7 +127,7 @@ func readQuery(ctx *fasthttp.RequestCtx) query {
 func (h *Handler) verify(ctx *fasthttp.RequestCtx) error {
 	q := readQuery(ctx)
 	if _, err := h.cfg.Box.Verify(q.signature, q.timestamp, q.nonce); err != nil {
-		return h.refuse(fasthttp.StatusForbidden, "bad signature", "compare services[].wx-params.token with the console's Token", err)
+		return h.badSignature(q, err)
 	}
 	ctx.SetContentType("text/plain; charset=utf-8")
 	ctx.SetBody(ctx.QueryArgs().Peek("echostr"))
@@ -131,19 +142,26 @@ type opened struct {
 }
 
 func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
+	began := time.Now()
 	q := readQuery(ctx)
 	o, err := h.open(ctx, q)
 	if err != nil {
 		return err
 	}
+	proven := time.Now()
 	m, err := msg.Parse(o.body)
 	if err != nil {
 		return h.refuse(fasthttp.StatusBadRequest, "cannot read the message", "", err)
+	}
+	if m.MsgType == ProbeType {
+		return h.probe(ctx, q, o, m)
 	}
 	path, err := m.Path()
 	if err != nil {
 		return h.refuse(fasthttp.StatusBadRequest, "cannot forward a message of that name", "", err)
 	}
+	h.cfg.Step("open", proven.Sub(began))
+	h.cfg.Step("parse", time.Since(proven))
 	if m.Injected {
 		h.cfg.Refused("injected")
 		h.cfg.Log.Warn("a push names a header twice: the first one counts", "service", h.cfg.Service, "kind", m.Kind())
@@ -153,10 +171,24 @@ func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 	// of what came.
 	o.body = nil
 	ctx.Request.ResetBody()
-	v := h.answer(ctx, q, id, m, path)
+	span := h.span(ctx, path[1:])
+	v := h.answer(ctx, q, id, m, path, traceparentOf(span))
 	web.Note(ctx, slog.String("kind", path[1:]), slog.Int("attempt", v.Attempt), slog.String("outcome", v.Outcome))
+	h.noteUser(ctx, m.FromUserName)
 	h.count(ctx, o, path[1:], v)
+	endSpan(span, id, v)
 	return h.write(ctx, q, o, m, v)
+}
+
+// maxUser bounds an openid in the log; WeChat's have 28 bytes.
+const maxUser = 64
+
+// noteUser says in the log whose push it was, by what the log may call them.
+func (h *Handler) noteUser(ctx *fasthttp.RequestCtx, openid string) {
+	if h.cfg.Alias == nil || openid == "" || !h.cfg.Log.Enabled(context.Background(), slog.LevelInfo) {
+		return
+	}
+	web.Note(ctx, slog.String("openid", h.cfg.Alias(openid[:min(len(openid), maxUser)])))
 }
 
 // count notes how a push was answered, and whether it still came with an
@@ -180,7 +212,7 @@ func (h *Handler) count(ctx *fasthttp.RequestCtx, o opened, kind string, v deliv
 func (h *Handler) open(ctx *fasthttp.RequestCtx, q query) (opened, error) {
 	token, err := h.cfg.Box.Verify(q.signature, q.timestamp, q.nonce)
 	if err != nil {
-		return opened{}, h.refuse(fasthttp.StatusForbidden, "bad signature", "compare services[].wx-params.token with the console's Token", err)
+		return opened{}, h.badSignature(q, err)
 	}
 	if err := h.checkAge(q, ctx.Time()); err != nil {
 		return opened{}, err

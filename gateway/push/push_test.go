@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"wx-gateway/gateway/codec"
 	"wx-gateway/gateway/crypt"
 	"wx-gateway/gateway/delivery"
 	"wx-gateway/gateway/msg"
@@ -169,4 +170,53 @@ func TestVerdicts(t *testing.T) {
 	f(delivery.Verdict{Do: delivery.Success}, "success", false)
 	f(delivery.Verdict{Do: delivery.Reply, Reply: &msg.Reply{Type: "text", Text: "hi"}}, "<Content><![CDATA[hi]]></Content>", false)
 	f(delivery.Verdict{Do: delivery.Refuse}, "", true)
+}
+
+// TestProbeStaysHere: the gateway answers a probe itself, in the push's format,
+// and nobody else hears of it.
+func TestProbeStaysHere(t *testing.T) {
+	f := func(body, begins string) {
+		t.Helper()
+		var heard []string
+		a := newAccount(t, func(c *Config) {
+			c.Interacted = func(openid, _ string, _ time.Time) { heard = append(heard, "interacted "+openid) }
+			c.Answered = func(kind, _, _ string, _ int, _ time.Duration) { heard = append(heard, "answered "+kind) }
+			c.Intercept = []Interceptor{interceptor(func(p delivery.Push) { heard = append(heard, "intercepted "+p.Kind) })}
+		})
+		before := time.Now().Unix()
+		got, err := a.post(t, body)
+		if err != nil || !strings.HasPrefix(got, begins) {
+			t.Fatalf("%q, %v; want %s…", got, err, begins)
+		}
+		if len(a.got) > 0 || len(heard) > 0 || len(a.refused) > 0 {
+			t.Errorf("delivered %v, heard %q, refused %q", a.got, heard, a.refused)
+		}
+		m, err := msg.Parse([]byte(got))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p ProbeAnswer
+		if err := codec.Unmarshal([]byte(m.Content), &p); err != nil {
+			t.Fatalf("%q: %v", m.Content, err)
+		}
+		if m.ToUserName != "user" || m.FromUserName != "gh_1" || p.Probe != "ok" || p.Service != "s" || p.Time < before || p.Time > time.Now().Unix() {
+			t.Errorf("answered %+v to %s from %s", p, m.ToUserName, m.FromUserName)
+		}
+	}
+	f(push("<MsgType>wx_gateway_probe</MsgType>"), "<xml>")
+	f(`{"ToUserName":"gh_1","FromUserName":"user","CreateTime":1,"MsgType":"wx_gateway_probe"}`, "{")
+
+	// An event of that name is like any other.
+	a := newAccount(t, nil)
+	if _, err := a.post(t, push("<MsgType>event</MsgType><Event>wx_gateway_probe</Event>")); err != nil || len(a.got) != 1 {
+		t.Errorf("an event of that name: delivered %d, %v", len(a.got), err)
+	}
+}
+
+// interceptor sees pushes and leaves them to the next.
+type interceptor func(delivery.Push)
+
+func (f interceptor) Intercept(p delivery.Push, _ string, _ delivery.Arrival) (delivery.Verdict, bool) {
+	f(p)
+	return delivery.Verdict{}, false
 }

@@ -65,6 +65,17 @@ func (w wire) judge(status int, body []byte) verdict {
 	return v
 }
 
+// Judge says how WeChat takes an answer to p, for those who send what Build
+// made themselves. Errors are a push that cannot be built.
+func (p Push) Judge(status int, body []byte) (Attempt, error) {
+	w, err := p.seal()
+	if err != nil {
+		return Attempt{}, err
+	}
+	v := w.judge(status, body)
+	return Attempt{N: 1, Status: status, Body: body, Opened: v.opened, Sealed: v.sealed, Err: v.why, Outcome: v.outcome}, nil
+}
+
 // envelope is a sealed reply as it came.
 type envelope struct {
 	encrypt, signature, timestamp, nonce string

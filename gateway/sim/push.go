@@ -164,9 +164,9 @@ func newNonce() string {
 	return strconv.FormatUint(uint64(binary.BigEndian.Uint32(b[:]))|1<<30, 10)
 }
 
-// Verify does what the console does when 服务器配置 is saved: a signed GET whose
-// echostr must come back as it is.
-func (p Push) Verify(ctx context.Context) error {
+// BuildVerify returns the address of the signed GET that the console sends when
+// 服务器配置 is saved, and the echostr that must come back as it is.
+func (p Push) BuildVerify() (address, echostr string, err error) {
 	if p.At.IsZero() {
 		p.At = time.Now()
 	}
@@ -174,9 +174,16 @@ func (p Push) Verify(ctx context.Context) error {
 		p.Nonce = newNonce()
 	}
 	stamp := strconv.FormatInt(p.At.Unix(), 10)
-	echo := newMsgID()
-	address, err := withQuery(p.URL, "signature="+crypt.Sign(p.Token, stamp, p.Nonce)+
-		"&echostr="+echo+"&timestamp="+stamp+"&nonce="+url.QueryEscape(p.Nonce))
+	echostr = newMsgID()
+	address, err = withQuery(p.URL, "signature="+crypt.Sign(p.Token, stamp, p.Nonce)+
+		"&echostr="+echostr+"&timestamp="+stamp+"&nonce="+url.QueryEscape(p.Nonce))
+	return address, echostr, err
+}
+
+// Verify does what the console does when 服务器配置 is saved: a signed GET whose
+// echostr must come back as it is.
+func (p Push) Verify(ctx context.Context) error {
+	address, echo, err := p.BuildVerify()
 	if err != nil {
 		return err
 	}

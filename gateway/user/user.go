@@ -142,7 +142,7 @@ func (c clock) Tick(time.Duration) <-chan time.Time { return time.Tick(time.Minu
 // Config.Timeout or until ctx ends. A call that takes longer goes on and fills
 // the cache. The result is shared and must not be changed.
 func (d *Directory) Info(ctx context.Context, openid string) (codec.RawMessage, error) {
-	if info, ok := d.cached(openid); ok {
+	if info, ok := d.Cached(openid); ok {
 		return info, nil
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, d.cfg.Timeout, fmt.Errorf("no answer within %s", d.cfg.Timeout))
@@ -153,7 +153,7 @@ func (d *Directory) Info(ctx context.Context, openid string) (codec.RawMessage, 
 // Lookup is Info for callers who have more time: it waits until ctx ends, 5 s
 // at most when the openid is neither in line nor just being forgotten.
 func (d *Directory) Lookup(ctx context.Context, openid string) (codec.RawMessage, error) {
-	if info, ok := d.cached(openid); ok {
+	if info, ok := d.Cached(openid); ok {
 		return info, nil
 	}
 	return d.lookup(ctx, openid)
@@ -182,7 +182,9 @@ func (d *Directory) Close() {
 	d.cache.StopAllGoroutines()
 }
 
-func (d *Directory) cached(openid string) (codec.RawMessage, bool) {
+// Cached returns the user info of openid if it is known, without asking. It is
+// shared and must not be changed.
+func (d *Directory) Cached(openid string) (codec.RawMessage, bool) {
 	return d.cache.GetIfPresent(openid)
 }
 
@@ -192,7 +194,7 @@ func (d *Directory) lookup(ctx context.Context, openid string) (codec.RawMessage
 		return nil, fmt.Errorf("cannot look up user info: an openid of %d bytes", len(openid))
 	}
 	d.mu.Lock()
-	info, ok := d.cached(openid) // it may have come meanwhile
+	info, ok := d.Cached(openid) // it may have come meanwhile
 	if ok {
 		d.mu.Unlock()
 		return info, nil

@@ -32,8 +32,8 @@ type notes struct {
 }
 
 // logLine writes the request's line: Info when it was answered as asked,
-// Warn when it was refused or failed. The query is left out: it carries
-// signatures and OAuth codes.
+// Warn when it was refused or failed, which is not repeated without end. The
+// query is left out: it carries signatures and OAuth codes.
 func (s *server) logLine(ctx *fasthttp.RequestCtx, err error) {
 	level := slog.LevelInfo
 	if err != nil {
@@ -47,17 +47,34 @@ func (s *server) logLine(ctx *fasthttp.RequestCtx, err error) {
 	if n, ok := ctx.UserValue(noteKey{}).(*notes); ok {
 		noted = n.attrs
 	}
+	if err != nil && !s.faults.allow(fault{service: service(noted), reason: asError(err).Public}) {
+		return
+	}
+	status := ctx.Response.StatusCode()
+	if ctx.Hijacked() {
+		status = 0 // Drop: nothing is answered
+	}
 	attrs := make([]slog.Attr, 0, 8+len(noted))
 	attrs = append(attrs,
 		slog.String("method", clip(ctx.Method(), 16)),
 		slog.String("path", clip(RawPath(ctx), 200)),
-		slog.Int("status", ctx.Response.StatusCode()),
+		slog.Int("status", status),
 		slog.Duration("took", time.Since(ctx.Time())))
 	attrs = append(attrs, noted...)
 	if err != nil {
 		attrs = append(attrs, slog.String("peer", ctx.RemoteIP().String()), slog.Any("err", err))
 	}
 	s.cfg.Log.LogAttrs(bg, level, "request", attrs...)
+}
+
+// service is the one among the notes of a request, "" where it reached none.
+func service(notes []slog.Attr) string {
+	for _, a := range notes {
+		if a.Key == "service" {
+			return a.Value.String()
+		}
+	}
+	return ""
 }
 
 func clip(b []byte, n int) string {

@@ -48,7 +48,7 @@ type Config struct {
 // NewServer returns a server that answers every request with h. It is started
 // with Serve on a listener of the caller's.
 func NewServer(h Handler, cfg Config) *fasthttp.Server {
-	s := &server{handler: h, cfg: cfg}
+	s := &server{handler: h, cfg: cfg, faults: newFaultLimit(cfg.Name, cfg.Log)}
 	return &fasthttp.Server{
 		Handler:                      s.serve,
 		ErrorHandler:                 s.refuse,
@@ -70,6 +70,7 @@ func NewServer(h Handler, cfg Config) *fasthttp.Server {
 type server struct {
 	handler Handler
 	cfg     Config
+	faults  *faultLimit
 }
 
 func (s *server) serve(ctx *fasthttp.RequestCtx) {
@@ -103,7 +104,9 @@ func (s *server) refuse(ctx *fasthttp.RequestCtx, err error) {
 		// This may be a push, which is lost unless the operator acts.
 		level, err = slog.LevelWarn, fmt.Errorf("%w: raise max-body if the request was meant", err)
 	}
-	s.cfg.Log.Log(context.Background(), level, "request refused", "door", s.cfg.Name, "reason", reason, "peer", ctx.RemoteIP().String(), "err", err)
+	if s.cfg.Log.Enabled(context.Background(), level) && s.faults.allow(fault{reason: reason}) {
+		s.cfg.Log.Log(context.Background(), level, "request refused", "door", s.cfg.Name, "reason", reason, "peer", ctx.RemoteIP().String(), "err", err)
+	}
 	ctx.SetConnectionClose()
 	Fail(status, reason, nil).write(ctx)
 }
