@@ -43,6 +43,7 @@ type entry struct {
 
 // lane is the line of one user of one service.
 type lane struct {
+	key     string // in the service's lanes
 	service *service
 	openID  string
 	live    heap[*entry, laneOrder] // Waiting and Running, by seq
@@ -155,10 +156,16 @@ func (x *index) attach(e *entry, name, openID string) {
 		s = &service{name: name, lanes: map[string]*lane{}}
 		x.services[name] = s
 	}
-	l := s.lanes[openID]
+	// A push that names no user (some of a shop's) has nobody to be in order
+	// for: it is a lane of its own, and holds up no other.
+	key := "user " + openID
+	if openID == "" {
+		key = "push " + e.id
+	}
+	l := s.lanes[key]
 	if l == nil {
-		l = &lane{service: s, openID: openID}
-		s.lanes[openID] = l
+		l = &lane{service: s, openID: openID, key: key}
+		s.lanes[key] = l
 	}
 	l.n++
 	e.lane = l
@@ -173,7 +180,7 @@ func (x *index) detach(e *entry) {
 	s.counts.Bytes -= int64(e.size)
 	x.bytes -= int64(e.size)
 	if l.n--; l.n == 0 {
-		delete(s.lanes, l.openID)
+		delete(s.lanes, l.key)
 	}
 	if len(s.lanes) == 0 {
 		delete(x.services, s.name)

@@ -66,6 +66,9 @@ func (m *model) heads() []*modelItem {
 	for i := range m.items {
 		x := &m.items[i]
 		lane := [2]string{x.Service, x.OpenID}
+		if x.OpenID == "" {
+			lane[1] = "a lane of its own: " + x.ID
+		}
 		if x.State > Running || seen[lane] {
 			continue
 		}
@@ -200,7 +203,7 @@ func TestModel(t *testing.T) {
 func drive(t *rapid.T, now *time.Time, queue func() Queue, reopen func()) {
 	var m model
 	id := rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f", "g", "h"})
-	name := rapid.SampledFrom([]string{"x", "y"})
+	name := rapid.SampledFrom([]string{"x", "y", ""})
 	pause := rapid.IntRange(-30, 120)
 	most := rapid.IntRange(0, 4)
 	same := func(what string, got, want any, err error) {
