@@ -189,7 +189,6 @@ type wechat struct {
 	starts []time.Duration // of each attempt, after the first; nil: when the last one ends
 	last   int             // attempts in all
 	skip   int             // this attempt is never sent; 0: none
-	closed time.Duration   // pause after a connection that was closed without an answer
 }
 
 func schedules() []wechat {
