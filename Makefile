@@ -3,7 +3,7 @@ BUILT   := $(shell date -u +%Y-%m-%dT%H:%M:%SZ)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.buildTime=$(BUILT)
 FUZZTIME ?= 10s
 
-.PHONY: build run demo test race lint fuzz bench check clean deps
+.PHONY: build run demo test race lint fuzz soak bench check clean deps
 
 build: ## the program, in this folder
 	go build -trimpath -ldflags '$(LDFLAGS)' -o wx-gateway ./cmd/wx-gateway
@@ -37,6 +37,11 @@ fuzz: ## every fuzz target for FUZZTIME
 	    go test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$pkg || exit 1; \
 	  done; \
 	done
+
+SOAK ?= 10m
+
+soak: ## mixed traffic through every fault for SOAK: nothing lost, memory flat
+	go test -run '^TestSoak$$' -count 1 -v -timeout 0 ./cmd/wx-gateway -soak $(SOAK)
 
 bench: build ## micro benchmarks, then the running gateway against a bare proxy
 	go test -run '^$$' -bench . -benchmem ./gateway/... ./conf/...

@@ -148,7 +148,14 @@ func (b *Backend) exchange(ctx context.Context, c Call) (msg.Answer, error) {
 	defer fasthttp.ReleaseResponse(resp)
 	b.fill(req, c)
 	if err := b.cfg.HTTP.Do(ctx, req, resp); err != nil {
-		return msg.Answer{}, transportError(err)
+		status := httpc.StatusOf(err)
+		done := status >= 200 && status < 300
+		if status == 0 || done && !b.cfg.AnyDone && status != fasthttp.StatusAccepted {
+			return msg.Answer{}, transportError(err)
+		}
+		// The status alone decides: a push that a 500 with a huge page failed
+		// is kept like any other.
+		resp.SetStatusCode(status)
 	}
 	return b.read(c, resp)
 }

@@ -130,6 +130,38 @@ func TestShopTakesAny2xxAsDone(t *testing.T) {
 	f(500, "<html>", Failed, false, 0)
 }
 
+// TestHugeAnswers: the status decides before the size does. A 500 with a page
+// beyond every limit is a failure, and its push is kept.
+func TestHugeAnswers(t *testing.T) {
+	t.Parallel()
+	f := func(status int, anyDone bool, want Fate, wantAsync bool) {
+		t.Helper()
+		b := newServed(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			io.WriteString(w, strings.Repeat("<p>", 1<<20))
+		})
+		b.cfg.AnyDone = anyDone
+		ans, err := b.Post(t.Context(), Call{Path: "/msg/text"})
+		got := Fate(0)
+		if err != nil {
+			got = FateOf(err)
+		}
+		if got != want || ans.Async != wantAsync {
+			t.Errorf("%d: %s, async %v, %v; want %s, %v", status, got, ans.Async, err, want, wantAsync)
+		}
+	}
+	f(200, false, Unusable, false)
+	f(202, false, 0, true)
+	f(302, false, Failed, false)
+	f(401, false, Failed, false)
+	f(404, false, Unhandled, false)
+	f(429, false, Failed, false)
+	f(500, false, Failed, false)
+	f(503, false, Unreached, false)
+	f(200, true, 0, false)
+	f(500, true, Failed, false)
+}
+
 // TestFirstSight: each path is logged once, and no number of them fills the log.
 func TestFirstSight(t *testing.T) {
 	t.Parallel()

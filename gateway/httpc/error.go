@@ -48,6 +48,10 @@ func (k Kind) String() string {
 type Error struct {
 	Kind Kind
 	Err  error
+
+	// Status is what the server answered before it became too large: only with
+	// TooLarge, and 0 where the headers did not say.
+	Status int
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -59,6 +63,16 @@ func KindOf(err error) Kind {
 	var e *Error
 	if errors.As(err, &e) {
 		return e.Kind
+	}
+	return 0
+}
+
+// StatusOf is the status of a response that was TooLarge, 0 when err is
+// anything else.
+func StatusOf(err error) int {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Status
 	}
 	return 0
 }

@@ -16,6 +16,7 @@ package httpc
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -23,6 +24,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strconv"
 	"sync"
 	"time"
 
@@ -121,7 +123,7 @@ func newClient(cfg Config, proxies *httpproxy.Config) *Client {
 func (c *Client) Do(ctx context.Context, req *fasthttp.Request, resp *fasthttp.Response) error {
 	t, err := targetOf(req)
 	if err != nil {
-		return &Error{Connect, err}
+		return &Error{Kind: Connect, Err: err}
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -180,7 +182,7 @@ func (c *Client) exchange(ctx context.Context, cn *conn, t target, req *fasthttp
 	deadline, _ := ctx.Deadline()
 	if err := cn.SetDeadline(deadline); err != nil {
 		cn.failed = err
-		return false, c.broken(ctx, cn, t, err)
+		return false, c.broken(ctx, cn, t, 0, err)
 	}
 	// A deadline in the past wakes whatever waits in Read or Write.
 	stop := context.AfterFunc(ctx, func() { cn.SetDeadline(time.Unix(1, 0)) })
@@ -202,7 +204,7 @@ func (c *Client) exchange(ctx context.Context, cn *conn, t target, req *fasthttp
 	bw.Reset(nil)
 	c.writers.Put(bw)
 	if writeErr != nil && (cn.failed == nil || isTimeout(cn.failed)) {
-		return false, c.broken(ctx, cn, t, writeErr)
+		return false, c.broken(ctx, cn, t, 0, writeErr)
 	}
 
 	// Even after a failed write there may be a response: a server that refuses
@@ -210,11 +212,15 @@ func (c *Client) exchange(ctx context.Context, cn *conn, t target, req *fasthttp
 	br := c.reader(cn)
 	err = resp.ReadLimitBody(br, c.cfg.MaxResponse)
 	unread := br.Buffered()
+	status := 0
+	if err != nil {
+		status = statusSeen(err, resp, br)
+	}
 	br.Reset(nil)
 	c.readers.Put(br)
 	if err != nil {
 		resp.Reset()
-		return false, c.broken(ctx, cn, t, err)
+		return false, c.broken(ctx, cn, t, status, err)
 	}
 	// Bytes beyond the response would be taken for the next one.
 	healthy = writeErr == nil && unread == 0 && cn.failed == nil &&
@@ -223,17 +229,35 @@ func (c *Client) exchange(ctx context.Context, cn *conn, t target, req *fasthttp
 	return healthy, nil
 }
 
-// broken says how an exchange on cn failed. fasthttp's own parse errors quote
+// statusSeen is the status of a response that is too large to be read: its
+// size does not undo what the server said. 0 with any other err.
+func statusSeen(err error, resp *fasthttp.Response, br *bufio.Reader) int {
+	var small *fasthttp.ErrSmallBuffer
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		return resp.StatusCode()
+	case errors.As(err, &small):
+		line, _ := br.Peek(min(len("HTTP/1.1 200"), br.Buffered()))
+		if _, code, ok := bytes.Cut(line, []byte(" ")); ok {
+			status, _ := strconv.Atoi(string(code))
+			return status
+		}
+	}
+	return 0
+}
+
+// broken says how an exchange on cn failed; status is that of a response that
+// is too large. fasthttp's own parse errors quote
 // what the server sent, so their text goes no further.
-func (c *Client) broken(ctx context.Context, cn *conn, t target, err error) error {
+func (c *Client) broken(ctx context.Context, cn *conn, t target, status int, err error) error {
 	var small *fasthttp.ErrSmallBuffer
 	switch {
 	case ctx.Err() == context.Canceled:
 		return c.canceled(ctx, t)
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		return c.fail(TooLarge, t, "answered more than allowed", fmt.Errorf("body over %d bytes", c.cfg.MaxResponse))
+		return c.tooLarge(t, status, fmt.Errorf("body over %d bytes", c.cfg.MaxResponse))
 	case errors.As(err, &small):
-		return c.fail(TooLarge, t, "answered more than allowed", fmt.Errorf("headers over %d bytes", readBuffer))
+		return c.tooLarge(t, status, fmt.Errorf("headers over %d bytes", readBuffer))
 	case isTimeout(cn.failed) || ctx.Err() != nil:
 		return c.fail(Timeout, t, "did not answer in time", fmt.Errorf("%w after %d bytes of response", context.DeadlineExceeded, cn.got))
 	case cn.got == 0 && cn.failed != nil && cn.reused:
@@ -250,12 +274,18 @@ func (c *Client) broken(ctx context.Context, cn *conn, t target, err error) erro
 	return c.fail(Cut, t, "sent something that is not an HTTP response", fmt.Errorf("%d bytes", cn.got))
 }
 
-func (c *Client) fail(k Kind, t target, what string, err error) error {
+func (c *Client) fail(k Kind, t target, what string, err error) *Error {
 	who := t.addr
 	if c.cfg.Name != "" {
 		who = c.cfg.Name + " at " + t.addr
 	}
-	return &Error{k, fmt.Errorf("%s %s: %w", who, what, err)}
+	return &Error{Kind: k, Err: fmt.Errorf("%s %s: %w", who, what, err)}
+}
+
+func (c *Client) tooLarge(t target, status int, err error) error {
+	e := c.fail(TooLarge, t, "answered more than allowed", err)
+	e.Status = status
+	return e
 }
 
 func (c *Client) canceled(ctx context.Context, t target) error {

@@ -233,6 +233,33 @@ func TestDoFailures(t *testing.T) {
 	}, TooLarge, "answered more than allowed: headers over 16384 bytes")
 }
 
+// TestTooLargeKeepsTheStatus: what the server said counts, however much of it
+// there was.
+func TestTooLargeKeepsTheStatus(t *testing.T) {
+	t.Parallel()
+	f := func(response string, want int) {
+		t.Helper()
+		s := serve(t, func(_ int, p peer) {
+			p.request()
+			p.send(response)
+			p.request()
+		})
+		_, err := call(t.Context(), client(t, Config{MaxResponse: 1000}), "POST", s.url, "x")
+		if got := StatusOf(err); got != want {
+			t.Errorf("StatusOf(%v) = %d, want %d", err, got, want)
+		}
+	}
+	headers := "X: " + strings.Repeat("x", 17<<10) + "\r\n\r\n"
+	f("HTTP/1.1 500 Oops\r\nContent-Length: 1001\r\n\r\n", 500)
+	f("HTTP/1.1 404 No\r\n\r\n"+strings.Repeat("x", 5000), 404)
+	f("HTTP/1.1 500 Oops\r\n"+headers, 500)
+	f("HTTP/1.1 200 OK\r\n"+headers, 200)
+	f("HTTP/1.1 "+headers, 0)
+	if StatusOf(nil) != 0 {
+		t.Error("no error has a status")
+	}
+}
+
 func TestDoReset(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(_ int, p peer) { p.request(); p.reset() })
