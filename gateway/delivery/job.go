@@ -66,6 +66,7 @@ const (
 type outcome struct {
 	reply  *msg.Reply  // the passive reply; nil is `success`
 	rest   []msg.Reply // follows as customer-service messages
+	kept   *record     // rest as it lies on disk, where success carries none of the answer
 	failed bool        // no answer; the push is kept or lost, see the log
 	refuse bool        // no answer, and the push could not be stored: WeChat must repeat it
 	parked bool        // the push waits in the queue for a reply from outside

@@ -176,6 +176,9 @@ func (e *Engine) sendLate(j *job) {
 	j.stored = j.stored && !rec.handedOver
 	j.keep.Unlock()
 	e.release(j)
+	if j.out.kept != nil { // the whole answer went this way
+		e.done(j.out.kept)
+	}
 	e.mem.settle(j.push.ID, 0)
 }
 

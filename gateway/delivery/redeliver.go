@@ -332,8 +332,8 @@ func (e *Engine) abandon() {
 			j.giveUp.Stop()
 		}
 		j.mu.Unlock()
-		if j.isPickUp || out != nil && (told == replied || out.failed || out.parked) {
-			continue // an answer that nobody picked up is still on its shelf
+		if j.isPickUp || out != nil && (told == replied || out.failed || out.parked || out.kept != nil) {
+			continue // on its shelf, or on disk already
 		}
 		rec := record{Push: j.push, Calls: int(j.calls.Load()), Error: errDrained.Error(), Part: j.part}
 		state, due := store.Waiting, time.Now()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wx-gateway/gateway/msg"
+	"wx-gateway/gateway/store"
 )
 
 // retryPauses are the waits before a backend that did nothing is tried again
@@ -25,7 +26,9 @@ func (e *Engine) start(j *job, p Push) {
 		case ans.Async:
 			e.await(j)
 		default:
-			e.finish(j, e.plan(j.svc, ans))
+			out := e.plan(j.svc, ans)
+			e.keepRest(j, out)
+			e.finish(j, out)
 		}
 	})
 }
@@ -266,13 +269,36 @@ const followAfter = 300 * time.Millisecond
 // follow sends what did not fit into the passive reply.
 func (e *Engine) follow(j *job, rest []msg.Reply) {
 	e.jobs.Go(func() {
-		rec := &record{Push: j.push, Calls: int(j.calls.Load()), Answer: rest, Rest: true, Part: e.partName()}
+		rec := j.out.kept
+		if rec == nil {
+			rec = &record{Push: j.push, Calls: int(j.calls.Load()), Answer: rest, Rest: true, Part: e.partName()}
+		}
 		if !sleep(e.ctx, followAfter) {
 			e.putBack(rec, errDrained)
 			return
 		}
 		e.send(e.ctx, j.svc, rec)
+		if j.out.kept != nil {
+			e.done(rec)
+		}
 	})
+}
+
+// keepRest stores an answer of which nothing is passive (a mini program's, a
+// menu) before WeChat hears the success that does not carry it, so that a crash
+// in between sends it after the restart. Where the store cannot be written the
+// answer goes out all the same: refusing the push would only call the backend
+// again.
+func (e *Engine) keepRest(j *job, out *outcome) {
+	if !e.cfg.Durable || out.reply != nil || len(out.rest) == 0 {
+		return
+	}
+	rec := &record{Push: j.push, Calls: int(j.calls.Load()), Answer: out.rest, Rest: true, Part: e.partName()}
+	if err := e.put(rec, store.Running, time.Time{}); err != nil {
+		e.cfg.Log.Warn("an answer could not be stored before it is sent", "service", j.push.Service, "push", j.push.ID.String(), "err", err)
+		return
+	}
+	out.kept = rec
 }
 
 // sleep waits for d; false when ctx ended first.
