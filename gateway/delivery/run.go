@@ -18,7 +18,9 @@ var retryPauses = [...]time.Duration{200 * time.Millisecond, 500 * time.Millisec
 func (e *Engine) start(j *job, p Push) {
 	within := j.inlineTime(j.base + 1)
 	e.jobs.Go(func() {
-		growStack()
+		if e.attempts.Load() < manyOpen {
+			growStack()
+		}
 		ans, err := e.call(j, &p, within)
 		switch {
 		case err != nil:
@@ -32,6 +34,10 @@ func (e *Engine) start(j *job, p Push) {
 		}
 	})
 }
+
+// manyOpen is how many open attempts make memory matter more than the few
+// microseconds that growStack saves: most of so many wait in a line.
+const manyOpen = 1024
 
 // growStack makes room on the stack of a fresh goroutine for a whole call.
 // Later the runtime would have to move and adjust a dozen frames for it, which
