@@ -351,10 +351,12 @@ func FuzzForwardedFor(f *testing.F) {
 		var want netip.Addr
 		wantOK := true
 		for i, e := range entries {
-			if want, wantOK = parseHop(e); !wantOK || i == maxHops {
-				want, wantOK = netip.Addr{}, false
+			hop, good := parseHop(e)
+			if !good || i == maxHops {
+				wantOK = false // want is the last that could be read
 				break
 			}
+			want = hop
 			if !contains(g.trusted, want) {
 				break
 			}
