@@ -103,11 +103,6 @@ type directory struct {
 
 func (d directory) Info(ctx context.Context, openid string) (codec.RawMessage, error) {
 	began := time.Now()
-	info, ok := d.Cached(openid)
-	if ok {
-		d.meter.Lookup(d.appID, "hit", time.Since(began))
-		return info, nil
-	}
 	info, err := d.Directory.Info(ctx, openid)
 	result := "fetched"
 	if err != nil {
@@ -115,6 +110,14 @@ func (d directory) Info(ctx context.Context, openid string) (codec.RawMessage, e
 	}
 	d.meter.Lookup(d.appID, result, time.Since(began))
 	return info, err
+}
+
+func (d directory) AtHand(openid string) (info codec.RawMessage, ok bool, err error) {
+	began := time.Now()
+	if info, ok = d.Cached(openid); ok {
+		d.meter.Lookup(d.appID, "hit", time.Since(began))
+	}
+	return info, ok, nil
 }
 
 func (directory) Unsubscribed(openid string) codec.RawMessage { return user.Unsubscribed(openid) }
@@ -125,6 +128,8 @@ type noDirectory struct{}
 var errNoSecret = errors.New("cannot look up user info: services[].wx-params.app-secret is not set")
 
 func (noDirectory) Info(context.Context, string) (codec.RawMessage, error) { return nil, errNoSecret }
+
+func (noDirectory) AtHand(string) (codec.RawMessage, bool, error) { return nil, true, errNoSecret }
 
 func (noDirectory) Unsubscribed(openid string) codec.RawMessage { return user.Unsubscribed(openid) }
 
@@ -139,18 +144,40 @@ type poster struct {
 func (p poster) Post(ctx context.Context, c delivery.Call) (msg.Answer, error) {
 	began := time.Now()
 	span := startCall(p.tracer, p.service, c, began)
-	ans, err := p.Backend.Post(ctx, backend.Call{
+	ans, err := p.Backend.Post(ctx, backendCall(c, span))
+	return ans, p.ended(span, began, err)
+}
+
+func (p poster) Begin(c delivery.Call, patience time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
+	began := time.Now()
+	span := startCall(p.tracer, p.service, c, began)
+	ans, rest, err := p.Backend.Begin(backendCall(c, span), patience)
+	if rest == nil {
+		return ans, nil, p.ended(span, began, err)
+	}
+	return ans, func(ctx context.Context) (msg.Answer, error) {
+		ans, err := rest(ctx)
+		return ans, p.ended(span, began, err)
+	}, nil
+}
+
+func backendCall(c delivery.Call, span *trace.Span) backend.Call {
+	return backend.Call{
 		Path: c.Path, OpenID: c.OpenID, PushID: c.PushID, Body: c.Body,
 		Attempt: c.Attempt, ReplyWithin: c.ReplyWithin, Late: string(c.Late),
 		Traceparent: span.Traceparent(),
-	})
+	}
+}
+
+// ended counts a call that is over, and tells delivery what its error means.
+func (p poster) ended(span *trace.Span, began time.Time, err error) error {
 	endCall(span, err)
 	p.meter.Backend(p.service, fate(err), time.Since(began))
 	if err == nil {
-		return ans, nil
+		return nil
 	}
 	fate := backend.FateOf(err)
-	return ans, &delivery.Failure{
+	return &delivery.Failure{
 		Retry:     fate == backend.Unreached, // a full line counts as no connection
 		Keep:      fate.Kept(),
 		Timeout:   fate == backend.TimedOut,

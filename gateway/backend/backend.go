@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,8 +53,9 @@ type Backend struct {
 	service, appID string // of cfg, as header values
 	breaker        *gobreaker.TwoStepCircuitBreaker[struct{}]
 
-	mu   sync.Mutex
-	seen map[string]bool // paths whose 4xx was logged, at most maxSeen
+	mu     sync.Mutex
+	seen   map[string]bool         // paths whose 4xx was logged, at most maxSeen
+	routes map[string]*httpc.Route // by path, at most maxSeen
 }
 
 // A dead backend is left alone after breakAfter failures in a row; after
@@ -70,7 +72,7 @@ const statusTooEarly = 425
 
 // New returns the backend of one service.
 func New(cfg Config) *Backend {
-	b := &Backend{cfg: cfg, service: headerValue(cfg.Service), appID: headerValue(cfg.AppID), seen: map[string]bool{}}
+	b := &Backend{cfg: cfg, service: headerValue(cfg.Service), appID: headerValue(cfg.AppID), seen: map[string]bool{}, routes: map[string]*httpc.Route{}}
 	b.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        cfg.Service,
 		MaxRequests: 1,
@@ -93,15 +95,78 @@ func (b *Backend) Open() bool { return b.breaker.State() == gobreaker.StateOpen 
 // Post delivers one push and reads the answer. It waits for a slot in the line
 // and for the backend until ctx ends. The error is always an *Error.
 func (b *Backend) Post(ctx context.Context, c Call) (msg.Answer, error) {
-	ans, err := b.post(ctx, c)
-	var e *Error
-	if !errors.As(err, &e) || e.Fate != Unhandled {
+	ans, rest, err := b.Begin(c, 0)
+	if rest != nil {
+		return rest(ctx)
+	}
+	return ans, err
+}
+
+// Begin is Post as far as it comes within twice patience, on the caller's
+// goroutine. rest is nil when that was the end; otherwise it must be called
+// once and brings the end, as Post would.
+func (b *Backend) Begin(c Call, patience time.Duration) (ans msg.Answer, rest func(context.Context) (msg.Answer, error), err error) {
+	done, err := b.allow()
+	if err != nil {
+		return msg.Answer{}, nil, err
+	}
+	x, ans, err := b.begin(c, patience)
+	switch {
+	case x != nil:
+		return msg.Answer{}, x.later(done), nil
+	case isUnhandled(err):
+		done(nil)
+		return msg.Answer{}, b.later(c, err), nil
+	}
+	done(judged(err))
+	return ans, nil, err
+}
+
+// later is what brings x to its end.
+func (x *exchange) later(done func(error)) func(context.Context) (msg.Answer, error) {
+	return func(ctx context.Context) (msg.Answer, error) {
+		ans, err := x.finish(ctx)
+		done(judged(err))
+		if isUnhandled(err) {
+			return x.b.unhandled(ctx, x.c, err)
+		}
 		return ans, err
 	}
+}
+
+// later is what follows a call that the backend did not want.
+func (b *Backend) later(c Call, err error) func(context.Context) (msg.Answer, error) {
+	return func(ctx context.Context) (msg.Answer, error) { return b.unhandled(ctx, c, err) }
+}
+
+// allow asks the breaker for a call; done tells it how that ended.
+func (b *Backend) allow() (done func(error), err error) {
+	if done, err = b.breaker.Allow(); err != nil {
+		return nil, &Error{Fate: Unreached, Err: errors.New("left alone after repeated failures")}
+	}
+	return done, nil
+}
+
+// judged is what the breaker hears of a call that ended with err: neither good
+// nor bad where the backend was not tried, good where it took the push.
+func judged(err error) error {
+	if err != nil && FateOf(err).Kept() {
+		return err
+	}
+	return nil
+}
+
+func isUnhandled(err error) bool { return err != nil && FateOf(err) == Unhandled }
+
+// unhandled follows a call that ended with err, since the backend does not want
+// it: it is tried where the reference would have sent it, and said once.
+func (b *Backend) unhandled(ctx context.Context, c Call, err error) (msg.Answer, error) {
+	var e *Error
+	errors.As(err, &e)
 	if c.Path == "/event/CLICK" && (e.Status == fasthttp.StatusNotFound || e.Status == fasthttp.StatusMethodNotAllowed) {
 		// The reference posts a menu click to /event/event; its backends listen there.
 		c.Path = "/event/event"
-		second, again := b.post(ctx, c)
+		second, again := b.once(ctx, c)
 		if again == nil {
 			b.firstSight(c.Path, "the backend takes clicks at /event/event: move its handler to /event/CLICK")
 		}
@@ -111,81 +176,63 @@ func (b *Backend) Post(ctx context.Context, c Call) (msg.Answer, error) {
 		c.Path = "/event/CLICK"
 	}
 	b.firstSight(c.Path, fmt.Sprintf("the backend answers %d to this path: such pushes are answered with success and not repeated", e.Status))
+	return msg.Answer{}, err
+}
+
+// once is a call whose answer stands, whatever it is.
+func (b *Backend) once(ctx context.Context, c Call) (msg.Answer, error) {
+	done, err := b.allow()
+	if err != nil {
+		return msg.Answer{}, err
+	}
+	ans, err := (&exchange{b: b, c: c}).finish(ctx)
+	done(judged(err))
 	return ans, err
 }
 
-func (b *Backend) post(ctx context.Context, c Call) (msg.Answer, error) {
-	done, err := b.breaker.Allow()
-	if err != nil {
-		return msg.Answer{}, &Error{Fate: Unreached, Err: errors.New("left alone after repeated failures")}
-	}
-	ans, err := b.exchange(ctx, c)
-	fate := Fate(0)
-	if err != nil {
-		fate = FateOf(err)
-	}
-	if fate.Kept() {
-		done(err) // neither good nor bad where it was not tried
-	} else {
-		done(nil)
-	}
-	return ans, err
-}
-
-func (b *Backend) exchange(ctx context.Context, c Call) (msg.Answer, error) {
-	began := time.Now()
-	if err := b.cfg.Line.Acquire(ctx, c.OpenID); err != nil {
-		if !errors.Is(err, ErrFull) {
-			err = fmt.Errorf("waited in line behind workerNum other calls: %w", err)
-		}
-		return msg.Answer{}, &Error{Fate: Unreached, Err: err, untried: true}
-	}
-	defer b.cfg.Line.Release()
-	c.ReplyWithin -= time.Since(began)
-
-	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseRequest(req)
-	defer fasthttp.ReleaseResponse(resp)
-	b.fill(req, c)
-	if err := b.cfg.HTTP.Do(ctx, req, resp); err != nil {
-		status := httpc.StatusOf(err)
-		done := status >= 200 && status < 300
-		if status == 0 || done && !b.cfg.AnyDone && status != fasthttp.StatusAccepted {
-			return msg.Answer{}, transportError(err)
-		}
-		// The status alone decides: a push that a 500 with a huge page failed
-		// is kept like any other.
-		resp.SetStatusCode(status)
-	}
-	return b.read(c, resp)
-}
-
-// fill writes the call into req: section "Calls to a backend" of the contract.
-func (b *Backend) fill(req *fasthttp.Request, c Call) {
-	req.Header.SetMethod(fasthttp.MethodPost)
-	req.SetRequestURI(b.cfg.Base + c.Path)
-	req.Header.SetContentType("application/json; charset=UTF-8")
-	h := &req.Header
-	h.Set("X-Wx-Service", b.service)
-	h.Set("X-Wx-Appid", b.appID)
-	h.Set("X-Wx-Openid", headerValue(c.OpenID))
-	h.Set("X-Wx-Push-Id", c.PushID)
+// fill writes the call into p: section "Calls to a backend" of the contract.
+func (b *Backend) fill(p *httpc.Post, c *Call) {
+	p.Header("Content-Type", "application/json; charset=UTF-8")
+	p.Header("X-Wx-Service", b.service)
+	p.Header("X-Wx-Appid", b.appID)
+	p.Header("X-Wx-Openid", headerValue(c.OpenID))
+	p.Header("X-Wx-Push-Id", c.PushID)
 	if c.Traceparent != "" {
-		h.Set("traceparent", c.Traceparent)
+		p.Header("traceparent", c.Traceparent)
 	}
-	h.Set("X-Wx-Attempt", strconv.Itoa(c.Attempt))
-	h.Set("X-Wx-Reply-Within", strconv.FormatInt(max(0, c.ReplyWithin.Milliseconds()), 10))
-	h.Set("X-Wx-Late", c.Late)
-	h.Set("X-Request-Id", c.PushID+"-"+strconv.Itoa(c.Attempt))
-	req.SetBodyRaw(c.Body)
+	p.Number("X-Wx-Attempt", int64(c.Attempt))
+	p.Number("X-Wx-Reply-Within", max(0, c.ReplyWithin.Milliseconds()))
+	p.Header("X-Wx-Late", c.Late)
+	p.Header("X-Request-Id", c.PushID, "-", strconv.Itoa(c.Attempt))
 	if b.cfg.Secret != "" {
-		httpc.Sign(h, b.cfg.Secret, c.PushID, time.Now(), c.Body)
+		httpc.Sign(func(name, value string) { p.Header(name, value) }, b.cfg.Secret, c.PushID, time.Now(), c.Body)
 	}
+	p.Body(c.Body)
+}
+
+// route is the URL of a path, read once for each of the first maxSeen paths.
+func (b *Backend) route(path string) (*httpc.Route, error) {
+	b.mu.Lock()
+	r := b.routes[path]
+	b.mu.Unlock()
+	if r != nil {
+		return r, nil
+	}
+	r, err := httpc.NewRoute(b.cfg.Base + path)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	if len(b.routes) < maxSeen {
+		b.routes[strings.Clone(path)] = r
+	}
+	b.mu.Unlock()
+	return r, nil
 }
 
 // read turns the backend's response into an answer or a fate: the table "What
 // a backend may answer".
-func (b *Backend) read(c Call, resp *fasthttp.Response) (msg.Answer, error) {
+func (b *Backend) read(c *Call, resp *fasthttp.Response) (msg.Answer, error) {
 	status := resp.StatusCode()
 	switch {
 	case status == fasthttp.StatusAccepted && !b.cfg.AnyDone:

@@ -98,6 +98,17 @@ func (l *Line) Acquire(ctx context.Context, user string) error {
 	return context.Cause(ctx)
 }
 
+// TryAcquire is Acquire where that takes no waiting.
+func (l *Line) TryAcquire() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	free := l.busy < l.workers && l.waiting == 0
+	if free {
+		l.busy++
+	}
+	return free
+}
+
 // Release gives a slot back to whoever's turn it is.
 func (l *Line) Release() {
 	l.mu.Lock()

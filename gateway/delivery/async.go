@@ -75,8 +75,7 @@ func (e *Engine) parkLocked(j *job) {
 		j.mu.Unlock()
 		return // the reply was faster
 	}
-	j.out = &outcome{parked: true}
-	close(j.done)
+	j.end(&outcome{parked: true})
 	j.mu.Unlock()
 	e.leaveLane(j)
 	j.keep.Lock()
@@ -95,7 +94,7 @@ func (e *Engine) parkLocked(j *job) {
 	j.push.Body = nil
 	j.keep.Unlock()
 	// The job stays for a minute, so that a repeat hears the same ack.
-	e.mem.settle(j.push.ID, len(j.svc.Policy.Ack)+1)
+	e.mem.settle(j.push.ID, nil, true)
 }
 
 // Reply takes an answer that a backend posts by itself for a push of service.
@@ -107,11 +106,11 @@ func (e *Engine) parkLocked(j *job) {
 // the store failed and nothing was taken.
 func (e *Engine) Reply(service string, id ID, replies []msg.Reply, more bool) (Accepted, error) {
 	defer e.replies.lock(id)()
-	j, known := e.mem.find(id)
-	if j != nil {
-		if j.push.Service != service || j.isPickUp {
-			return Unknown, nil
-		}
+	k, known := e.mem.find(id)
+	if k.service != "" && (k.service != service || k.isPickUp) {
+		return Unknown, nil
+	}
+	if j := k.job; j != nil {
 		if took, over, err := e.replyLive(j, replies, more); over || err != nil {
 			return took, err
 		}

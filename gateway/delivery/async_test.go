@@ -236,7 +236,7 @@ func TestAsyncMore(t *testing.T) {
 			t.Fatalf("verdict %+v, want the first reply", v)
 		}
 		h.sentNow(t) // the passive reply is not written yet
-		v.Written()
+		v.Written.Close()
 		h.sentNow(t, "two", "three")
 		time.Sleep(20 * time.Hour)
 		h.post(t, Taken, true, "four")

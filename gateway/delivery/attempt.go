@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"io"
 	"time"
 
 	"wx-gateway/gateway/msg"
@@ -35,9 +36,9 @@ type Verdict struct {
 	Reply   *msg.Reply // with Do == Reply
 	Attempt int        // which attempt of WeChat's this was
 	Outcome string     // for the log: answer, success, ack, held, late, failed, repeat, refused
-	// Written must be called once when the answer's bytes have been written;
+	// Written must be closed once when the answer's bytes have been written;
 	// nil when nobody waits for that.
-	Written func()
+	Written io.Closer
 }
 
 // Deliver takes part in the job of p for as long as the attempt may stay open.
@@ -55,21 +56,28 @@ func (e *Engine) take(p Push, in Arrival, pickUp bool) Verdict {
 		return Verdict{Do: Refuse, Attempt: 1, Outcome: "refused"}
 	}
 	j, fresh, _ := e.mem.join(p.ID, svc.KeyTTL, func() *job {
-		return &job{push: p, svc: svc, class: classOf(p.Kind), first: in.At, base: earlier(in), isPickUp: pickUp, done: make(chan struct{})}
+		return &job{engine: e, push: p, svc: svc, class: classOf(p.Kind), first: in.At, base: earlier(in), isPickUp: pickUp}
 	})
 	if j == nil {
 		e.cfg.Count(p.Service, "repeat")
 		return Verdict{Do: Success, Attempt: lastAttempt, Outcome: "repeat"}
 	}
+	n, late, v, over := e.arrive(j)
 	switch {
 	case !fresh:
 		e.cfg.Count(p.Service, "joined")
 	case pickUp:
 		e.jobs.Go(func() { e.pickUp(j) })
-	default:
-		e.start(j, p)
+	case e.start(j, p) && !over && !late:
+		return e.conclude(j, in, n)
 	}
-	return e.attend(j, in)
+	switch {
+	case over:
+		return v
+	case late:
+		return e.bind(j, in, n)
+	}
+	return e.attend(j, in, n)
 }
 
 // earlier is how many attempts WeChat made before the first one seen here,
@@ -89,16 +97,10 @@ func earlier(in Arrival) int {
 	return 0
 }
 
-// attend waits with one attempt until the job has an answer for it or its time
+// attend waits with attempt n until the job has an answer for it or its time
 // is up.
-func (e *Engine) attend(j *job, in Arrival) Verdict {
-	n, late, v, over := e.arrive(j)
-	switch {
-	case over:
-		return v
-	case late:
-		return e.bind(j, in, n)
-	}
+func (e *Engine) attend(j *job, in Arrival, n int) Verdict {
+	done := j.wait()
 	limit := answerBy
 	if j.class.quick {
 		limit = quickBy
@@ -106,14 +108,14 @@ func (e *Engine) attend(j *job, in Arrival) Verdict {
 	timer := time.NewTimer(time.Until(in.At.Add(limit)))
 	defer timer.Stop()
 	select {
-	case <-j.done:
+	case <-done:
 		return e.conclude(j, in, n)
 	case <-timer.C:
 	}
 	if j.holds(n) && !e.isDraining() && e.mayHold(j.svc) {
 		timer.Reset(time.Until(in.At.Add(holdEnd)))
 		select {
-		case <-j.done:
+		case <-done:
 			return e.conclude(j, in, n)
 		case <-e.draining:
 		case <-timer.C:
@@ -164,7 +166,7 @@ func (e *Engine) conclude(j *job, in Arrival, n int) Verdict {
 		j.open--
 		v := j.bound(n)
 		if !j.late && out.reply == nil {
-			v.Written = func() { e.written(j) }
+			v.Written = j
 		}
 		return v
 	case out.refuse:
@@ -177,7 +179,7 @@ func (e *Engine) conclude(j *job, in Arrival, n int) Verdict {
 	case out.reply == nil:
 		j.open--
 		j.told = success
-		v := Verdict{Do: Success, Attempt: n, Outcome: "success", Written: func() { e.written(j) }}
+		v := Verdict{Do: Success, Attempt: n, Outcome: "success", Written: j}
 		if out.failed {
 			v.Outcome, v.Written = "failed", nil
 		}
@@ -187,7 +189,7 @@ func (e *Engine) conclude(j *job, in Arrival, n int) Verdict {
 	}
 	j.open--
 	j.told = replied
-	return Verdict{Do: Reply, Reply: out.reply, Attempt: n, Outcome: "answer", Written: func() { e.written(j) }}
+	return Verdict{Do: Reply, Reply: out.reply, Attempt: n, Outcome: "answer", Written: j}
 }
 
 // leave ends an attempt without a byte.

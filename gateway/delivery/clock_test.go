@@ -36,6 +36,18 @@ func (b *fakeBackend) Post(ctx context.Context, c Call) (msg.Answer, error) {
 	return b.ans, b.err
 }
 
+// Begin ends the calls that take no time.
+func (b *fakeBackend) Begin(c Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
+	b.mu.Lock()
+	delay := b.delay
+	b.mu.Unlock()
+	if delay == 0 {
+		ans, err := b.Post(context.Background(), c)
+		return ans, nil, err
+	}
+	return msg.Answer{}, func(ctx context.Context) (msg.Answer, error) { return b.Post(ctx, c) }, nil
+}
+
 // slow sets how long the next calls take.
 func (b *fakeBackend) slow(delay time.Duration) {
 	b.mu.Lock()
@@ -240,7 +252,7 @@ func (w wechat) push(e *Engine, p Push) (heard []Verdict) {
 			v := e.Deliver(p, Arrival{At: at, Gone: func() bool { return time.Since(at) >= w.cut }})
 			if v.Do == Hang || v.Do == Refuse || time.Since(at) >= w.cut {
 				if v.Written != nil {
-					v.Written()
+					v.Written.Close()
 				}
 				return
 			}
@@ -248,7 +260,7 @@ func (w wechat) push(e *Engine, p Push) (heard []Verdict) {
 			heard = append(heard, v)
 			mu.Unlock()
 			if v.Written != nil {
-				v.Written()
+				v.Written.Close()
 			}
 			once.Do(func() { close(answered) })
 		})

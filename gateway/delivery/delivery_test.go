@@ -60,7 +60,7 @@ func TestRepeats(t *testing.T) {
 				t.Fatalf("after another %s: %+v, want the stored answer", after, v)
 			}
 			if v.Written != nil {
-				v.Written()
+				v.Written.Close()
 			}
 		}
 		time.Sleep(2 * time.Minute)
@@ -359,6 +359,10 @@ func (b *orderedBackend) Post(ctx context.Context, c Call) (msg.Answer, error) {
 	return textAnswer(c.PushID), nil
 }
 
+func (b *orderedBackend) Begin(c Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
+	return msg.Answer{}, func(ctx context.Context) (msg.Answer, error) { return b.Post(ctx, c) }, nil
+}
+
 func (b *orderedBackend) Open() bool { return false }
 
 type denied struct{}
@@ -409,7 +413,7 @@ func TestRestOfAnAnswerFollows(t *testing.T) {
 		if got := h.outbox.sent(); len(got) != 0 {
 			t.Errorf("%d messages went out before the passive reply was written", len(got))
 		}
-		v.Written()
+		v.Written.Close()
 		time.Sleep(299 * time.Millisecond)
 		if got := h.outbox.sent(); len(got) != 0 {
 			t.Errorf("%d messages went out before 300 ms had passed", len(got))
@@ -424,7 +428,7 @@ func TestRestOfAnAnswerFollows(t *testing.T) {
 			t.Errorf("the pieces do not make the text: %q", got)
 		}
 		again := h.Deliver(testPush(1, "msg/text"), now())
-		again.Written()
+		again.Written.Close()
 		time.Sleep(time.Second)
 		if len(h.outbox.sent()) != len(got) {
 			t.Error("the rest was sent twice")

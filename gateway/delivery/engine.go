@@ -23,7 +23,11 @@ import (
 
 // Backend is what a job calls. An error should be a *Failure.
 type Backend interface {
+	// Post delivers a push and waits for the answer until ctx ends.
 	Post(ctx context.Context, c Call) (msg.Answer, error)
+	// Begin is Post as far as it comes within about patience. Where that is not
+	// the end, rest is not nil and must be called once to bring it there.
+	Begin(c Call, patience time.Duration) (ans msg.Answer, rest func(context.Context) (msg.Answer, error), err error)
 	// Open reports that the backend is known to be dead just now.
 	Open() bool
 }
@@ -56,6 +60,8 @@ func (f *Failure) Unwrap() error { return f.Err }
 // Users looks up who sent a push.
 type Users interface {
 	Info(ctx context.Context, openid string) (codec.RawMessage, error)
+	// AtHand is Info where that takes no call; else ok is false.
+	AtHand(openid string) (info codec.RawMessage, ok bool, err error)
 	// Unsubscribed is the info of a user who has just left: not worth asking.
 	Unsubscribed(openid string) codec.RawMessage
 }

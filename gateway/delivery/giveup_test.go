@@ -102,7 +102,7 @@ func TestAnswerBesideSuccessLeavesNothing(t *testing.T) {
 		h := newHouse(t, store.NewMemory(store.MemoryConfig{}), true)
 		defer h.Stop()
 		h.reload(func(s *Service) { s.Kind = MiniProgram })
-		h.Deliver(testPush(1, "msg/text"), now()).Written()
+		h.Deliver(testPush(1, "msg/text"), now()).Written.Close()
 		time.Sleep(time.Minute)
 		if got, left := h.outbox.sent(), h.items(t); len(got) != 1 || len(left) != 0 {
 			t.Errorf("sent %q, %d items left; want one message and none", got, len(left))

@@ -21,6 +21,7 @@ const (
 
 // job is one push in work: one backend call, however many attempts wait for it.
 type job struct {
+	engine   *Engine
 	push     Push
 	svc      *Service
 	class    class
@@ -28,12 +29,13 @@ type job struct {
 	base     int       // attempts before that one, by the push's timestamp
 	isPickUp bool      // answered from the shelf instead of by the backend
 
-	done  chan struct{} // closed when out is set
-	calls atomic.Int32  // backend calls so far
+	calls atomic.Int32 // backend calls so far
+	over  bool         // guarded by its place in the memory
 
 	mu       sync.Mutex
 	arrivals int
-	open     int // attempts waiting
+	open     int           // attempts waiting
+	done     chan struct{} // closed when out is set; nil while nobody waits
 	out      *outcome
 	told     told
 	late     bool   // the answer takes the late way
@@ -49,6 +51,45 @@ type job struct {
 	stored      bool
 	storedAsync bool // stored as one whose answer comes from outside
 	released    bool // over, or the queue's own business from now on
+}
+
+// wait returns a channel that is closed when j has its outcome.
+func (j *job) wait() <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.done == nil {
+		j.done = make(chan struct{})
+		if j.out != nil {
+			close(j.done)
+		}
+	}
+	return j.done
+}
+
+// end gives j its outcome and wakes whoever waits for it. j.mu is held.
+func (j *job) end(out *outcome) {
+	j.out = out
+	if j.done != nil {
+		close(j.done)
+	}
+}
+
+// Close says that the bytes of the answer have been written. It implements
+// io.Closer for Verdict.Written.
+func (j *job) Close() error {
+	j.engine.written(j)
+	return nil
+}
+
+// known is what the memory notes of a new job.
+func (j *job) known() known {
+	return known{job: j, service: j.push.Service, isPickUp: j.isPickUp}
+}
+
+// repeats makes a new job one that was answered before, as k tells.
+func (j *job) repeats(k known) {
+	j.out, j.told, j.arrivals, j.over = &outcome{reply: k.reply}, replied, k.arrivals, true
+	j.restOnce.Do(func() {})
 }
 
 // told is what WeChat was told about a push. Success and ack bind later

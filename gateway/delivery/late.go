@@ -64,11 +64,12 @@ func (e *Engine) lane(j *job) *lateLane {
 
 // showTyping shows "typing" until the answer is there.
 func (e *Engine) showTyping(j *job) {
+	done := j.wait()
 	for {
 		j.svc.Outbox.Typing(j.push.OpenID)
 		t := time.NewTimer(typingEvery)
 		select {
-		case <-j.done:
+		case <-done:
 			t.Stop()
 			return
 		case <-e.ctx.Done():
@@ -84,7 +85,7 @@ func (e *Engine) showTyping(j *job) {
 func (e *Engine) readyLate(j *job) {
 	if j.isPickUp {
 		e.endPickUp(j, false)
-		e.mem.settle(j.push.ID, 0)
+		e.mem.settle(j.push.ID, nil, false)
 		return
 	}
 	e.mu.Lock()
@@ -179,7 +180,7 @@ func (e *Engine) sendLate(j *job) {
 	if j.out.kept != nil { // the whole answer went this way
 		e.done(j.out.kept)
 	}
-	e.mem.settle(j.push.ID, 0)
+	e.mem.settle(j.push.ID, nil, false)
 }
 
 // queuedBehind hands a late answer over to the queue when an earlier one of its

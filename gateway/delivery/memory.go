@@ -3,16 +3,19 @@ package delivery
 import (
 	"sync"
 	"time"
+	"unsafe"
+
+	"wx-gateway/gateway/msg"
 )
 
 // Bounds of what is remembered about recent pushes. WeChat repeats within 15 s
 // (a shop for hours), so at the bound the oldest keys go first.
 const (
 	shards       = 64
-	maxKeys      = 1 << 19  // keys in all: about 50 MB when full
-	maxReplies   = 64 << 20 // bytes of stored replies in all
+	maxKeys      = 1 << 19  // keys in all: about 30 MB when full
+	maxReplies   = 32 << 20 // bytes of stored replies in all
 	replyTTL     = 60 * time.Second
-	entryOwnSize = 1300 // what a stored reply costs beside its text: its job above all
+	entryOwnSize = 500 // what a stored reply costs beside its text
 )
 
 // memory knows the pushes of the last minutes: those in work, those whose
@@ -22,22 +25,35 @@ type memory struct {
 	shards [shards]shard
 }
 
+// A shard keeps the many keys, which hold no pointers, apart from the few
+// jobs: the collector never looks at them.
 type shard struct {
 	mu      sync.Mutex
-	entries map[ID]entry
-	order   fifo[ID] // by first arrival
+	recent  map[ID]known
+	keys    map[ID]uint32 // until when a push is known, in seconds of the memory's age
+	order   fifo[dated]   // the keys by first arrival
 	replies fifo[kept]
 	bytes   int // of stored replies
 }
 
-// entry is one known push. A nil job is a bare key: its repeat hears success.
-type entry struct {
-	job     *job
-	busy    bool // the job is not over; never evicted
-	expires time.Duration
+// known is a push whose repeat is not answered by a bare success: its job, or
+// once that is over with a reply nothing but that.
+type known struct {
+	job      *job
+	reply    *msg.Reply
+	arrivals int // with reply: attempts seen
+	service  string
+	isPickUp bool
 }
 
-// kept is a stored reply, in the order in which they are dropped.
+// dated is a key and when it is forgotten.
+type dated struct {
+	id    ID
+	until uint32
+}
+
+// kept is a stored reply or a job that is over, in the order in which they are
+// dropped.
 type kept struct {
 	id    ID
 	until time.Duration
@@ -47,7 +63,7 @@ type kept struct {
 func newMemory() *memory {
 	m := &memory{start: time.Now()}
 	for i := range m.shards {
-		m.shards[i].entries = map[ID]entry{}
+		m.shards[i].recent, m.shards[i].keys = map[ID]known{}, map[ID]uint32{}
 	}
 	return m
 }
@@ -57,6 +73,9 @@ func (m *memory) now() time.Duration { return time.Since(m.start) }
 
 func (m *memory) shard(id ID) *shard { return &m.shards[id[0]%shards] }
 
+// seconds rounds up, so that a key is known for at least its time.
+func seconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }
+
 // join finds the job of id or makes it. known with a nil job means that the
 // push was answered long ago.
 func (m *memory) join(id ID, ttl time.Duration, make func() *job) (j *job, fresh, known bool) {
@@ -64,24 +83,37 @@ func (m *memory) join(id ID, ttl time.Duration, make func() *job) (j *job, fresh
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tidy(now)
-	if e, ok := s.entries[id]; ok && (e.busy || e.job != nil || now < e.expires) {
-		return e.job, false, true
+	switch k, ok := s.recent[id]; {
+	case ok && k.job != nil:
+		return k.job, false, true
+	case ok:
+		j = make()
+		j.repeats(k)
+		k.arrivals++
+		s.recent[id] = k
+		return j, false, true
+	case s.keys[id] > uint32(now/time.Second):
+		return nil, false, true
 	}
 	j = make()
-	if _, listed := s.entries[id]; !listed {
-		s.order.push(id)
-	}
-	s.entries[id] = entry{job: j, busy: true, expires: now + ttl}
+	s.recent[id] = j.known()
+	s.remember(id, now+ttl)
 	return j, true, false
 }
 
-// find returns the job of id while it is remembered; known as in join.
-func (m *memory) find(id ID) (j *job, known bool) {
+// remember makes id a key. s.mu is held.
+func (s *shard) remember(id ID, until time.Duration) {
+	s.keys[id] = seconds(until)
+	s.order.push(dated{id, seconds(until)})
+}
+
+// find returns what is known about id; ok with nothing in it for a bare key.
+func (m *memory) find(id ID) (k known, ok bool) {
 	s := m.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, ok := s.entries[id]
-	return e.job, ok && (e.busy || m.now() < e.expires)
+	k, ok = s.recent[id]
+	return k, ok || s.keys[id] > uint32(m.now()/time.Second)
 }
 
 // working reports whether the job of id is not over.
@@ -89,40 +121,53 @@ func (m *memory) working(id ID) bool {
 	s := m.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.entries[id].busy
+	return s.recent[id].busy()
 }
+
+// busy reports that the job is not over; such a push is never forgotten.
+func (k known) busy() bool { return k.job != nil && !k.job.over }
 
 // note makes id known without a job: a push that lies in the store.
 func (m *memory) note(id ID, ttl time.Duration) {
 	s, now := m.shard(id), m.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.entries[id]; !ok {
-		s.order.push(id)
-		s.entries[id] = entry{expires: now + ttl}
+	if _, ok := s.keys[id]; !ok {
+		s.remember(id, now+ttl)
 	}
 }
 
-// settle ends a job. A reply of size > 0 bytes stays for a repeat; otherwise
-// the bare key does.
-func (m *memory) settle(id ID, size int) {
+// settle ends a job. For a minute a repeat gets reply, or where there is none
+// but keep is set what the job tells it; otherwise the bare key stays.
+func (m *memory) settle(id ID, reply *msg.Reply, keep bool) {
 	s, now := m.shard(id), m.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, ok := s.entries[id]
-	if !ok || !e.busy {
+	k := s.recent[id]
+	if !k.busy() {
 		return
 	}
-	e.busy = false
-	if size > 0 {
-		size += entryOwnSize
-		s.bytes += size
-		s.replies.push(kept{id: id, until: now + replyTTL, size: size})
-	} else {
-		e.job = nil
+	k.job.over = true
+	switch {
+	case reply != nil:
+		k.job.mu.Lock()
+		k.arrivals = k.job.arrivals
+		k.job.mu.Unlock()
+		k.job, k.reply = nil, reply
+		s.recent[id] = k
+		s.keep(id, now, entryOwnSize+replySize(reply))
+	case keep:
+		s.keep(id, now, entryOwnSize+int(unsafe.Sizeof(job{})))
+	default:
+		delete(s.recent, id)
 	}
-	s.entries[id] = e
 	s.tidy(now)
+}
+
+// keep lets what is recent about id stay for replyTTL. s.mu is held.
+func (s *shard) keep(id ID, now time.Duration, size int) {
+	s.bytes += size
+	s.replies.push(kept{id: id, until: now + replyTTL, size: size})
 }
 
 // forget makes id unknown, so that its repeat is a new push.
@@ -130,7 +175,8 @@ func (m *memory) forget(id ID) {
 	s := m.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.entries, id) // its place in order is skipped when it comes up
+	delete(s.recent, id)
+	delete(s.keys, id)
 }
 
 // busy returns the jobs that are not over.
@@ -139,9 +185,9 @@ func (m *memory) busy() []*job {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		for _, e := range s.entries {
-			if e.busy {
-				all = append(all, e.job)
+		for _, k := range s.recent {
+			if k.busy() {
+				all = append(all, k.job)
 			}
 		}
 		s.mu.Unlock()
@@ -170,23 +216,22 @@ func (s *shard) tidy(now time.Duration) {
 		}
 		s.replies.pop()
 		s.bytes -= k.size
-		if e, ok := s.entries[k.id]; ok && !e.busy {
-			e.job = nil
-			s.entries[k.id] = e
+		if !s.recent[k.id].busy() { // it may have come anew after it was forgotten
+			delete(s.recent, k.id)
 		}
 	}
 	for looked := 0; s.order.len() > 0 && looked < 64; looked++ {
-		id := s.order.first()
-		e, ok := s.entries[id]
-		if ok && e.expires > now && s.order.len() <= maxKeys/shards {
+		d := s.order.first()
+		if d.until > uint32(now/time.Second) && s.order.len() <= maxKeys/shards {
 			break
 		}
 		s.order.pop()
 		switch {
-		case ok && e.busy:
-			s.order.push(id)
-		case ok:
-			delete(s.entries, id)
+		case s.keys[d.id] != d.until: // forgotten meanwhile, and perhaps new again
+		case s.recent[d.id].busy():
+			s.order.push(d)
+		default:
+			delete(s.keys, d.id)
 		}
 	}
 }

@@ -67,6 +67,10 @@ func (b *halfDead) Post(ctx context.Context, c Call) (msg.Answer, error) {
 	return b.orderedBackend.Post(ctx, c)
 }
 
+func (b *halfDead) Begin(c Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
+	return msg.Answer{}, func(ctx context.Context) (msg.Answer, error) { return b.Post(ctx, c) }, nil
+}
+
 // TestLateAnswerDoesNotWaitForAFailingPush: the order is that of the answers; a
 // stored push whose backend fails holds up none of them.
 func TestLateAnswerDoesNotWaitForAFailingPush(t *testing.T) {
@@ -89,9 +93,8 @@ func TestLateAnswerDoesNotWaitForAFailingPush(t *testing.T) {
 // into the line leaves no line behind.
 func TestLaneIsGone(t *testing.T) {
 	in(t, func(t *testing.T, h *house) {
-		j := &job{push: testPush(1, "event/VIEW"), svc: h.svc, late: true, told: success, done: make(chan struct{})}
+		j := &job{push: testPush(1, "event/VIEW"), svc: h.svc, late: true, told: success}
 		j.out = &outcome{reply: &msg.Reply{Type: "text", Text: "answer"}}
-		close(j.done)
 		h.readyLate(j)
 		synctest.Wait()
 		h.enterLate(j)

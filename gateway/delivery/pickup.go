@@ -103,15 +103,20 @@ func (e *Engine) putValue(key string, value []byte, until time.Time) error {
 // from a user who has an answer stored or pending. Any other text is an
 // ordinary push.
 func (e *Engine) PicksUp(service, openid, text string) bool {
-	svc, ok := e.cfg.Service(service)
-	if !ok || !slices.Contains(svc.Policy.PickupWords, strings.TrimSpace(text)) {
+	if !e.isPickupWord(service, text) {
 		return false
 	}
 	if e.hasPickup(service, openid) {
 		return true
 	}
 	// Asked again, since what was pending may have been stored in between.
-	return svc.via() == Pickup && (e.pending(service, openid) || e.hasPickup(service, openid))
+	svc, ok := e.cfg.Service(service)
+	return ok && svc.via() == Pickup && (e.pending(service, openid) || e.hasPickup(service, openid))
+}
+
+func (e *Engine) isPickupWord(service, text string) bool {
+	svc, ok := e.cfg.Service(service)
+	return ok && len(svc.Policy.PickupWords) > 0 && slices.Contains(svc.Policy.PickupWords, strings.TrimSpace(text))
 }
 
 func (e *Engine) hasPickup(service, openid string) bool {
@@ -139,9 +144,13 @@ func (e *Engine) pending(service, openid string) bool {
 // Intercept answers a push whose text is a pick-up word that has something to
 // pick up; false leaves the push to the backend.
 func (e *Engine) Intercept(p Push, text string, in Arrival) (Verdict, bool) {
-	if j, known := e.mem.find(p.ID); known && j != nil && !j.isPickUp {
+	if !e.isPickupWord(p.Service, text) {
+		return Verdict{}, false
+	}
+	switch k, known := e.mem.find(p.ID); {
+	case k.service != "" && !k.isPickUp:
 		return Verdict{}, false // a repeat of a push that went to the backend
-	} else if !known && !e.PicksUp(p.Service, p.OpenID, text) {
+	case !known && !e.PicksUp(p.Service, p.OpenID, text):
 		return Verdict{}, false
 	}
 	return e.PickUp(p, in), true

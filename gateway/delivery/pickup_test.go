@@ -62,7 +62,7 @@ func (h *house) say(n int, text string) (Verdict, string) {
 
 func written(v Verdict) {
 	if v.Written != nil {
-		v.Written()
+		v.Written.Close()
 	}
 	synctest.Wait()
 }
@@ -291,7 +291,7 @@ func TestPickUpGivenOnce(t *testing.T) {
 					mu.Unlock()
 				}
 				if v.Written != nil {
-					v.Written()
+					v.Written.Close()
 				}
 			})
 		}
@@ -452,6 +452,6 @@ func TestPickUpSurvivesARestart(t *testing.T) {
 	if !ok || v.Do != Reply || !strings.HasSuffix(v.Reply.Text, "answer") {
 		t.Fatalf("after the restart: %+v, want the answer", v)
 	}
-	v.Written()
+	v.Written.Close()
 	waitFor(t, "the end of the answer", func() bool { return h.shelved(t) == 0 })
 }

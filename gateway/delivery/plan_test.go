@@ -130,7 +130,7 @@ func TestRestFollowsTheReply(t *testing.T) {
 			}
 		}
 		sent(time.Second, 0)
-		v.Written()
+		v.Written.Close()
 		sent(followAfter-time.Millisecond, 0)
 		sent(time.Millisecond, 1)
 	})

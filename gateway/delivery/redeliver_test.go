@@ -58,6 +58,10 @@ func (b *gaugeBackend) Post(ctx context.Context, c Call) (msg.Answer, error) {
 	return msg.Answer{}, nil
 }
 
+func (b *gaugeBackend) Begin(c Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
+	return msg.Answer{}, func(ctx context.Context) (msg.Answer, error) { return b.Post(ctx, c) }, nil
+}
+
 func (b *gaugeBackend) Open() bool { return false }
 
 // TestServiceIsGone: what is stored for a service that a reload took away waits
@@ -152,7 +156,7 @@ func TestRestIsSentThoughLateIsOff(t *testing.T) {
 		h.svc.Policy.Via = Off
 		h.backend.answers(msg.Answer{Replies: texts("one", "two")})
 		v := h.Deliver(testPush(1, "msg/text"), now())
-		v.Written()
+		v.Written.Close()
 		h.sentNow(t, "two")
 	})
 }
@@ -166,7 +170,7 @@ func TestRestSurvivesAStop(t *testing.T) {
 	h := newHouse(t, b, true)
 	h.backend.answers(msg.Answer{Replies: texts("one", "two")})
 	v := h.Deliver(testPush(1, "msg/text"), now())
-	v.Written()
+	v.Written.Close()
 	h.Stop()
 	b.Close()
 	b = openBolt(t, path)

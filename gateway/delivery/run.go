@@ -3,9 +3,9 @@ package delivery
 import (
 	"context"
 	"errors"
-	"runtime"
 	"time"
 
+	"wx-gateway/gateway/codec"
 	"wx-gateway/gateway/msg"
 	"wx-gateway/gateway/store"
 )
@@ -14,39 +14,66 @@ import (
 // within the inline time.
 var retryPauses = [...]time.Duration{200 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second}
 
-// start runs the one backend call of a new job for its push p.
-func (e *Engine) start(j *job, p Push) {
+// eager is how long an attempt makes the call of its push by itself: what most
+// backends need. A call beyond twice that goes on in a goroutine of its own.
+const eager = 50 * time.Millisecond
+
+// rest brings a call that has begun to its end.
+type rest = func(context.Context) (msg.Answer, error)
+
+// start makes the one backend call of a new job for its push p; over says that
+// the job has its outcome already.
+func (e *Engine) start(j *job, p Push) (over bool) {
+	e.jobs.Add(1)
+	defer e.jobs.Done()
 	within := j.inlineTime(j.base + 1)
-	e.jobs.Go(func() {
-		if e.attempts.Load() < manyOpen {
-			growStack()
-		}
-		ans, err := e.call(j, &p, within)
-		switch {
-		case err != nil:
-			e.finishFailed(j, err)
-		case ans.Async:
-			e.await(j)
-		default:
-			out := e.plan(j.svc, ans)
-			e.keepRest(j, out)
-			e.finish(j, out)
-		}
-	})
+	body, atHand := e.bodyAtHand(j.svc, &p)
+	if !atHand {
+		e.runApart(j, p, nil, nil, within)
+		return false
+	}
+	ans, rest, err := j.svc.Backend.Begin(e.nextCall(j, &p, body, within), eager)
+	switch {
+	case rest != nil:
+		e.runApart(j, p, body, rest, within)
+		return false
+	case err != nil && mayRetry(err):
+		e.runApart(j, p, body, func(context.Context) (msg.Answer, error) { return ans, err }, within)
+		return false
+	}
+	e.answered(j, ans, err)
+	return !ans.Async
 }
 
-// manyOpen is how many open attempts make memory matter more than the few
-// microseconds that growStack saves: most of so many wait in a line.
-const manyOpen = 1024
+// runApart is run in a goroutine of its own. (A closure in start would put p on
+// the heap for the calls that need none.)
+func (e *Engine) runApart(j *job, p Push, body []byte, rest rest, within time.Duration) {
+	e.jobs.Go(func() { e.run(j, p, body, rest, within) })
+}
 
-// growStack makes room on the stack of a fresh goroutine for a whole call.
-// Later the runtime would have to move and adjust a dozen frames for it, which
-// is 6 % of what a push costs.
-//
-//go:noinline
-func growStack() {
-	var room [5 << 10]byte
-	runtime.KeepAlive(&room)
+// run makes the call of a job, or goes on with the one that rest stands for.
+func (e *Engine) run(j *job, p Push, body []byte, rest rest, within time.Duration) {
+	ctx, cancel := context.WithTimeout(e.ctx, j.svc.Policy.MaxWait)
+	defer cancel()
+	if body == nil {
+		body = e.body(ctx, j.svc, &p)
+	}
+	ans, err := e.call(ctx, j, &p, body, rest, within)
+	e.answered(j, ans, err)
+}
+
+// answered ends a job by how its call ended.
+func (e *Engine) answered(j *job, ans msg.Answer, err error) {
+	switch {
+	case err != nil:
+		e.finishFailed(j, err)
+	case ans.Async:
+		e.await(j)
+	default:
+		out := e.plan(j.svc, ans)
+		e.keepRest(j, out)
+		e.finish(j, out)
+	}
 }
 
 // finishFailed ends a job whose call failed, unless a posted reply has
@@ -61,23 +88,21 @@ func (e *Engine) finishFailed(j *job, err error) {
 	}
 }
 
-// call posts the push, again after a pause while the backend cannot be
-// reached and the answer could still be passive.
-func (e *Engine) call(j *job, p *Push, within time.Duration) (msg.Answer, error) {
-	ctx, cancel := context.WithTimeout(e.ctx, j.svc.Policy.MaxWait)
-	defer cancel()
-	body := e.body(ctx, j.svc, p)
+// call posts the push, or brings a call that has begun to its end, and does so
+// again after a pause while the backend cannot be reached and the answer could
+// still be passive.
+func (e *Engine) call(ctx context.Context, j *job, p *Push, body []byte, rest rest, within time.Duration) (msg.Answer, error) {
 	for {
-		n := int(j.calls.Add(1))
-		ans, err := j.svc.Backend.Post(ctx, Call{
-			Path: p.Path, OpenID: p.OpenID, PushID: p.ID.String(), Body: body,
-			Attempt: n, ReplyWithin: within - time.Since(j.first), Late: j.svc.via(), Traceparent: p.Traceparent,
-		})
-		if err == nil {
-			return ans, nil
+		var ans msg.Answer
+		var err error
+		if rest != nil {
+			ans, err = rest(ctx)
+			rest = nil
+		} else {
+			ans, err = j.svc.Backend.Post(ctx, e.nextCall(j, p, body, within))
 		}
-		var f *Failure
-		if !errors.As(err, &f) || !f.Retry || n > len(retryPauses) {
+		n := int(j.calls.Load())
+		if err == nil || !mayRetry(err) || n > len(retryPauses) {
 			return ans, err
 		}
 		pause := retryPauses[n-1]
@@ -87,16 +112,47 @@ func (e *Engine) call(j *job, p *Push, within time.Duration) (msg.Answer, error)
 	}
 }
 
-// body is the push's JSON with user info, where that is wanted.
-func (e *Engine) body(ctx context.Context, s *Service, p *Push) []byte {
+// nextCall is one more call of j's backend.
+func (e *Engine) nextCall(j *job, p *Push, body []byte, within time.Duration) Call {
+	return Call{
+		Path: p.Path, OpenID: p.OpenID, PushID: p.ID.String(), Body: body,
+		Attempt: int(j.calls.Add(1)), ReplyWithin: within - time.Since(j.first), Late: j.svc.via(), Traceparent: p.Traceparent,
+	}
+}
+
+// mayRetry reports that the backend did nothing.
+func mayRetry(err error) bool {
+	var f *Failure
+	return errors.As(err, &f) && f.Retry
+}
+
+// bodyAtHand is the body of p where that takes no call of WeChat's API.
+func (e *Engine) bodyAtHand(s *Service, p *Push) (body []byte, ok bool) {
 	if s.Users == nil || p.Info == NoInfo {
-		return p.Body
+		return p.Body, true
 	}
 	m := msg.Message{JSON: p.Body}
 	if p.Info == Unsubscribed {
-		return m.Body(s.Users.Unsubscribed(p.OpenID), "")
+		return m.Body(s.Users.Unsubscribed(p.OpenID), ""), true
 	}
+	info, ok, err := s.Users.AtHand(p.OpenID)
+	if !ok {
+		return nil, false
+	}
+	return withInfo(&m, info, err), true
+}
+
+// body is the push's JSON with user info, where that is wanted.
+func (e *Engine) body(ctx context.Context, s *Service, p *Push) []byte {
+	if body, ok := e.bodyAtHand(s, p); ok {
+		return body
+	}
+	m := msg.Message{JSON: p.Body}
 	info, err := s.Users.Info(ctx, p.OpenID)
+	return withInfo(&m, info, err)
+}
+
+func withInfo(m *msg.Message, info codec.RawMessage, err error) []byte {
 	if err != nil {
 		return m.Body(nil, err.Error())
 	}
@@ -110,11 +166,11 @@ func (e *Engine) plan(s *Service, ans msg.Answer) *outcome {
 	if len(replies) == 0 {
 		return out
 	}
-	first := replies[0]
+	first := &replies[0]
 	switch {
 	case s.Kind == Shop:
 		if first.Type == "raw" {
-			out.reply = &first
+			out.reply = first
 		}
 		return out
 	case s.Kind == MiniProgram && first.Type != "transfer_customer_service" && first.Type != "raw", !first.Passive():
@@ -126,12 +182,14 @@ func (e *Engine) plan(s *Service, ans msg.Answer) *outcome {
 			pieces = []string{cutText(first.Text)}
 			e.cfg.Log.Warn("a long text was cut: the account cannot send customer-service messages; set late-reply.via to pickup to keep the rest", "service", s.Name)
 		}
-		first.Text = pieces[0]
+		begin := *first
+		begin.Text = pieces[0]
+		first = &begin
 		for _, p := range pieces[1:] {
 			out.rest = append(out.rest, msg.Reply{Type: "text", Text: p})
 		}
 	}
-	out.reply = &first
+	out.reply = first
 	out.rest = append(out.rest, split(replies[1:])...)
 	return out
 }
@@ -174,7 +232,6 @@ func (e *Engine) finish(j *job, out *outcome) bool {
 		j.mu.Unlock()
 		return false
 	}
-	j.out = out
 	late, open := j.late, j.open
 	if !late && out.reply == nil && open == 0 {
 		if !out.refuse {
@@ -187,13 +244,13 @@ func (e *Engine) finish(j *job, out *outcome) bool {
 	if out.refuse {
 		e.mem.forget(j.push.ID) // before anybody hears of it: the repeat is a new push
 	}
-	close(j.done)
+	j.end(out)
 	j.mu.Unlock()
 	switch {
 	case out.refuse:
 		e.leaveLane(j)
 	case out.failed:
-		e.mem.settle(j.push.ID, 0)
+		e.mem.settle(j.push.ID, nil, false)
 		e.leaveLane(j)
 	case late:
 		e.readyLate(j)
@@ -253,15 +310,11 @@ func failure(err error) *Failure {
 // minute gets it again.
 func (e *Engine) settle(j *job) {
 	e.release(j)
-	size := 0
-	if j.out.reply != nil {
-		size = replySize(j.out.reply)
-	}
-	e.mem.settle(j.push.ID, size)
+	e.mem.settle(j.push.ID, j.out.reply, false)
 }
 
 func replySize(r *msg.Reply) int {
-	n := 200 + len(r.Text) + len(r.Title) + len(r.Description) + len(r.MediaID) + len(r.Raw)
+	n := len(r.Text) + len(r.Title) + len(r.Description) + len(r.MediaID) + len(r.Raw)
 	for _, a := range r.Articles {
 		n += 64 + len(a.Title) + len(a.Description) + len(a.PicURL) + len(a.URL)
 	}

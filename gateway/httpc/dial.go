@@ -22,10 +22,9 @@ type target struct {
 	addr string // host:port
 }
 
-// targetOf reads the target from req's URI and settles how the URI is sent: as
-// it was given, without decoding or merging slashes.
-func targetOf(req *fasthttp.Request) (target, error) {
-	uri := req.URI()
+// targetOf reads the target from a URI and settles how the URI is sent: as it
+// was given, without decoding or merging slashes.
+func targetOf(uri *fasthttp.URI) (target, error) {
 	uri.DisablePathNormalizing = true
 	t := target{}
 	port := "80"

@@ -121,24 +121,48 @@ func newClient(cfg Config, proxies *httpproxy.Config) *Client {
 // is a success. The error is always an *Error; resp is then empty. A request
 // whose body is a stream is never repeated.
 func (c *Client) Do(ctx context.Context, req *fasthttp.Request, resp *fasthttp.Response) error {
-	t, err := targetOf(req)
+	t, err := targetOf(req.URI())
 	if err != nil {
 		return &Error{Kind: Connect, Err: err}
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
-		defer cancel()
+	resp.SkipBody = resp.SkipBody || req.Header.IsHead()
+	return c.do(ctx, t, request{c, req, req.IsBodyStream()}, resp)
+}
+
+// outgoing is a request in the form in which it is sent: a fasthttp.Request,
+// or a Post.
+type outgoing interface {
+	// write sends what has not been sent yet.
+	write(cn *conn) error
+	// rewind makes the next write begin anew; false when it cannot.
+	rewind() bool
+	// last reports that the connection is to carry no further request.
+	last() bool
+}
+
+func (c *Client) do(ctx context.Context, t target, out outgoing, resp *fasthttp.Response) error {
+	ctx, cancel := withDeadline(ctx)
+	defer cancel()
+	return c.repeat(ctx, t, out, resp, c.try(ctx, t, out, resp, false))
+}
+
+// repeat is the one-repeat rule: err is how the first try ended.
+func (c *Client) repeat(ctx context.Context, t target, out outgoing, resp *fasthttp.Response, err error) error {
+	if !errors.Is(err, errStale) {
+		return err
 	}
-	streamed := req.IsBodyStream()
-	err = c.try(ctx, t, req, resp, false)
-	if errors.Is(err, errStale) {
-		if streamed {
-			return c.fail(Reset, t, "closed the connection before it answered", errStale)
-		}
-		err = c.try(ctx, t, req, resp, true)
+	if !out.rewind() {
+		return c.fail(Reset, t, "closed the connection before it answered", errStale)
 	}
-	return err
+	return c.try(ctx, t, out, resp, true)
+}
+
+// withDeadline gives ctx the deadline that every call has.
+func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, defaultTimeout)
 }
 
 // CloseIdle closes the connections nobody is using.
@@ -147,39 +171,58 @@ func (c *Client) CloseIdle() { c.pool.closeIdle() }
 // errStale is a reused connection that ended before the first response byte.
 var errStale = errors.New("idle connection was closed")
 
-// try sends req once, on a fresh connection only if fresh.
-func (c *Client) try(ctx context.Context, t target, req *fasthttp.Request, resp *fasthttp.Response, fresh bool) error {
+// try sends a request once, on a fresh connection only if fresh.
+func (c *Client) try(ctx context.Context, t target, out outgoing, resp *fasthttp.Response, fresh bool) error {
 	cn, err := c.pool.take(t, fresh)
 	if err != nil {
 		return c.fail(Connect, t, "cannot be reached", err)
 	}
 	if cn == nil {
-		nc, err := c.connect(ctx, t)
-		if err != nil {
-			c.pool.give(t, nil)
-			if ctx.Err() == context.Canceled {
-				return c.canceled(ctx, t)
-			}
-			return c.fail(Connect, t, "cannot be reached", err)
+		if cn, err = c.open(ctx, t); err != nil {
+			return err
 		}
-		cn = &conn{Conn: nc}
 	}
+	cn.begin()
+	return c.finish(ctx, cn, t, out, resp)
+}
 
-	healthy, err := c.exchange(ctx, cn, t, req, resp)
-	if !healthy {
-		cn.Close()
-		c.pool.give(t, nil)
-	} else {
-		c.pool.give(t, cn)
+// open makes the connection for a slot of the pool, which it gives back when
+// it cannot.
+func (c *Client) open(ctx context.Context, t target) (*conn, error) {
+	nc, err := c.connect(ctx, t)
+	if err == nil {
+		return &conn{Conn: nc}, nil
 	}
+	c.pool.give(t, nil)
+	if ctx.Err() == context.Canceled {
+		return nil, c.canceled(ctx, t)
+	}
+	return nil, c.fail(Connect, t, "cannot be reached", err)
+}
+
+// finish brings the exchange on cn to its end, and cn back into the pool if it
+// may carry another one.
+func (c *Client) finish(ctx context.Context, cn *conn, t target, out outgoing, resp *fasthttp.Response) error {
+	healthy, err := c.exchange(ctx, cn, t, out, resp)
+	c.settle(t, cn, healthy)
 	return err
 }
 
-// exchange sends req and reads the response; healthy says that the connection
-// may carry another request.
-func (c *Client) exchange(ctx context.Context, cn *conn, t target, req *fasthttp.Request, resp *fasthttp.Response) (healthy bool, err error) {
-	cn.begin()
+// settle gives the slot of cn back to the pool.
+func (c *Client) settle(t target, cn *conn, healthy bool) {
+	if healthy {
+		c.pool.give(t, cn)
+		return
+	}
+	cn.Close()
+	c.pool.give(t, nil)
+}
+
+// exchange sends what of out has not been sent and reads the response; healthy
+// says that the connection may carry another request.
+func (c *Client) exchange(ctx context.Context, cn *conn, t target, out outgoing, resp *fasthttp.Response) (healthy bool, err error) {
 	deadline, _ := ctx.Deadline()
+	cn.until = time.Time{}
 	if err := cn.SetDeadline(deadline); err != nil {
 		cn.failed = err
 		return false, c.broken(ctx, cn, t, 0, err)
@@ -192,42 +235,68 @@ func (c *Client) exchange(ctx context.Context, cn *conn, t target, req *fasthttp
 		}
 	}()
 
-	skipBody := resp.SkipBody || req.Header.IsHead()
-	resp.Reset()
-	resp.SkipBody = skipBody
-
-	bw := c.writer(cn)
-	writeErr := req.Write(bw)
-	if writeErr == nil {
-		writeErr = bw.Flush()
-	}
-	bw.Reset(nil)
-	c.writers.Put(bw)
+	writeErr := out.write(cn)
 	if writeErr != nil && (cn.failed == nil || isTimeout(cn.failed)) {
 		return false, c.broken(ctx, cn, t, 0, writeErr)
 	}
-
 	// Even after a failed write there may be a response: a server that refuses
 	// a body answers and closes while it is still being sent.
+	if err := cn.await(); err != nil {
+		return false, c.broken(ctx, cn, t, 0, err)
+	}
+	unread, status, err := c.read(cn, resp)
+	if err != nil {
+		return false, c.broken(ctx, cn, t, status, err)
+	}
+	return writeErr == nil && reusable(cn, out, resp, unread), nil
+}
+
+// read parses one response from cn. unread counts the bytes behind it; status
+// is that of a response that is too large.
+func (c *Client) read(cn *conn, resp *fasthttp.Response) (unread, status int, err error) {
+	skipBody := resp.SkipBody
+	resp.Reset()
+	resp.SkipBody = skipBody
 	br := c.reader(cn)
 	err = resp.ReadLimitBody(br, c.cfg.MaxResponse)
-	unread := br.Buffered()
-	status := 0
+	unread = br.Buffered()
 	if err != nil {
 		status = statusSeen(err, resp, br)
+		resp.Reset()
+		resp.SkipBody = skipBody
 	}
 	br.Reset(nil)
 	c.readers.Put(br)
-	if err != nil {
-		resp.Reset()
-		return false, c.broken(ctx, cn, t, status, err)
-	}
-	// Bytes beyond the response would be taken for the next one.
-	healthy = writeErr == nil && unread == 0 && cn.failed == nil &&
-		!req.ConnectionClose() && !resp.ConnectionClose() &&
-		resp.StatusCode() != fasthttp.StatusSwitchingProtocols
-	return healthy, nil
+	return unread, status, err
 }
+
+// reusable reports whether cn may carry another request after this one: bytes
+// behind the response would be taken for the next one.
+func reusable(cn *conn, out outgoing, resp *fasthttp.Response, unread int) bool {
+	return unread == 0 && cn.failed == nil && !out.last() && !resp.ConnectionClose() &&
+		resp.StatusCode() != fasthttp.StatusSwitchingProtocols
+}
+
+// request is a fasthttp.Request on its way.
+type request struct {
+	c *Client
+	*fasthttp.Request
+	streamed bool // its body cannot be sent again
+}
+
+func (r request) write(cn *conn) error {
+	bw := r.c.writer(cn)
+	err := r.Write(bw)
+	if err == nil {
+		err = bw.Flush()
+	}
+	bw.Reset(nil)
+	r.c.writers.Put(bw)
+	return err
+}
+
+func (r request) rewind() bool { return !r.streamed }
+func (r request) last() bool   { return r.ConnectionClose() }
 
 // statusSeen is the status of a response that is too large to be read: its
 // size does not undo what the server said. 0 with any other err.

@@ -18,18 +18,54 @@ type conn struct {
 	got    int64 // response bytes of this exchange
 	failed error // what ended the last Read or Write, io.EOF included
 
+	ahead []byte  // read already, given out first
+	dry   bool    // give out nothing beyond ahead
+	short bool    // more was asked of a dry one
+	first [1]byte // room for ahead of a connection that is waited on
+
+	until     time.Time // the deadline that a Post has left; zero when it is another's
 	idleSince time.Time // while in the pool
 }
 
-func (c *conn) begin() { c.sent, c.got, c.failed = 0, 0, nil }
+func (c *conn) begin() { c.sent, c.got, c.failed, c.ahead = 0, 0, nil, nil }
+
+// errDry ends a read from a conn that is dry.
+var errDry = errors.New("no more bytes yet")
 
 func (c *conn) Read(b []byte) (int, error) {
+	if len(c.ahead) > 0 {
+		n := copy(b, c.ahead)
+		c.ahead = c.ahead[n:]
+		return n, nil
+	}
+	if c.dry {
+		c.short = true
+		return 0, errDry
+	}
+	return c.receive(b)
+}
+
+func (c *conn) receive(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.got += int64(n)
 	if err != nil {
 		c.failed = err
 	}
 	return n, err
+}
+
+// await waits for the first byte of a response. Until it is there no buffer is
+// needed: thousands of calls may wait for slow backends.
+func (c *conn) await() error {
+	if len(c.ahead) > 0 {
+		return nil
+	}
+	n, err := c.receive(c.first[:])
+	if n > 0 {
+		c.ahead = c.first[:]
+		return nil
+	}
+	return err
 }
 
 func (c *conn) Write(b []byte) (int, error) {

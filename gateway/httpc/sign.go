@@ -9,21 +9,19 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/valyala/fasthttp"
 )
 
 // minKey is the least a signing key may hold, in bytes: the Standard Webhooks
 // specification, "Signature scheme".
 const minKey = 24
 
-// Sign sets webhook-id, webhook-timestamp and webhook-signature as the Standard
-// Webhooks specification 1.0 defines them. Each of the space-separated secrets
+// Sign sets the headers webhook-id, webhook-timestamp and webhook-signature as
+// the Standard Webhooks specification 1.0 defines them. Each of the space-separated secrets
 // adds a signature; one that CheckSecret refuses adds none. id must hold no dot.
-func Sign(h *fasthttp.RequestHeader, secrets string, id string, now time.Time, body []byte) {
+func Sign(set func(name, value string), secrets string, id string, now time.Time, body []byte) {
 	stamp := strconv.FormatInt(now.Unix(), 10)
-	h.Set("webhook-id", id)
-	h.Set("webhook-timestamp", stamp)
+	set("webhook-id", id)
+	set("webhook-timestamp", stamp)
 	var sigs []string
 	for secret := range strings.FieldsSeq(secrets) {
 		key, err := signingKey(secret)
@@ -36,7 +34,7 @@ func Sign(h *fasthttp.RequestHeader, secrets string, id string, now time.Time, b
 		sigs = append(sigs, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 	}
 	if len(sigs) > 0 {
-		h.Set("webhook-signature", strings.Join(sigs, " "))
+		set("webhook-signature", strings.Join(sigs, " "))
 	}
 }
 

@@ -19,7 +19,7 @@ func TestSign(t *testing.T) {
 	f := func(secrets, want string) {
 		t.Helper()
 		var h fasthttp.RequestHeader
-		Sign(&h, secrets, id, now, []byte(body))
+		Sign(h.Set, secrets, id, now, []byte(body))
 		if got := string(h.Peek("webhook-signature")); got != want {
 			t.Errorf("Sign(%q) = %q, want %q", secrets, got, want)
 		}

@@ -156,11 +156,19 @@ func TestDrop(t *testing.T) {
 	}
 }
 
+// closer notes when it is closed.
+type closer chan struct{}
+
+func (c closer) Close() error {
+	c <- struct{}{}
+	return nil
+}
+
 // TestAfterWrite: it runs once, after the answer.
 func TestAfterWrite(t *testing.T) {
 	ran := make(chan struct{}, 2)
 	s := newServed(t, slog.LevelError, func(ctx *fasthttp.RequestCtx) error {
-		AfterWrite(ctx, func() { ran <- struct{}{} })
+		AfterWrite(ctx, closer(ran))
 		ctx.SetBodyString("fine")
 		return nil
 	})

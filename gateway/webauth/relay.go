@@ -71,7 +71,7 @@ func (h *Handler) fill(req *fasthttp.Request, ctx *fasthttp.RequestCtx, openid s
 	out.Set("X-Request-Id", id)
 	req.SetBodyRaw(body)
 	if h.cfg.BackendSecret != "" {
-		httpc.Sign(out, h.cfg.BackendSecret, id, h.cfg.Now(), body)
+		httpc.Sign(out.Set, h.cfg.BackendSecret, id, h.cfg.Now(), body)
 	}
 }
 

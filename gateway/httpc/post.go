@@ -1,0 +1,229 @@
+package httpc
+
+import (
+	"context"
+	"encoding/base64"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// A Route is where Posts go: a URL that is read once.
+type Route struct {
+	at   target
+	head []byte // request line and Host
+}
+
+// NewRoute reads a URL, which is called as it is given. The error is always an
+// *Error.
+func NewRoute(url string) (*Route, error) {
+	req := fasthttp.AcquireRequest()
+	defer fasthttp.ReleaseRequest(req)
+	req.SetRequestURI(url)
+	uri := req.URI()
+	at, err := targetOf(uri)
+	if err != nil {
+		return nil, &Error{Kind: Connect, Err: err}
+	}
+	r := &Route{at: at}
+	r.head = append(append(append(r.head, "POST "...), uri.RequestURI()...), " HTTP/1.1\r\nHost: "...)
+	r.head = append(append(r.head, uri.Host()...), "\r\n"...)
+	if user := uri.Username(); len(user) > 0 {
+		login := string(user) + ":" + string(uri.Password())
+		r.head = append(r.head, "Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte(login))+"\r\n"...)
+	}
+	return r, nil
+}
+
+// A Post is a POST request with the response to it. Most servers answer within
+// milliseconds: Begin makes the call on the caller's goroutine as long as that
+// is so, and Finish is for the others, on a goroutine that has the time.
+//
+//	p := client.Post(route)
+//	defer p.Release()
+//	p.Header("Content-Type", "application/json")
+//	p.Body(body)
+//	over, err := p.Begin(patience)
+//	if !over {
+//		err = p.Finish(ctx)
+//	}
+//	… p.Response
+type Post struct {
+	Response fasthttp.Response // empty when there was an error
+
+	c    *Client
+	at   target
+	raw  []byte // the whole request
+	sent int    // bytes of it
+
+	slot bool  // a place in the pool is taken
+	cn   *conn // the connection that the request went out on
+	in   *[]byte
+}
+
+// Bounds of what Begin does on its own.
+const (
+	eagerSize  = 16 << 10 // a request that a socket takes at once
+	eagerRead  = 4 << 10  // of a response
+	keepBuffer = 64 << 10 // a larger one is not kept for the next Post
+)
+
+var (
+	posts = sync.Pool{New: func() any { return &Post{} }}
+	reads = sync.Pool{New: func() any { b := make([]byte, eagerRead); return &b }}
+)
+
+// Post begins a request to r; Header and then Body complete it. Release gives
+// it back.
+func (c *Client) Post(r *Route) *Post {
+	p := posts.Get().(*Post)
+	p.c, p.at = c, r.at
+	p.raw = append(p.raw[:0], r.head...)
+	return p
+}
+
+// Release ends the use of p and of its Response.
+func (p *Post) Release() {
+	if p.slot { // begun, and never finished
+		p.over(false)
+	}
+	p.Response.Reset()
+	raw := p.raw
+	if cap(raw) > keepBuffer {
+		raw = nil
+	}
+	p.c, p.at, p.raw, p.sent = nil, target{}, raw, 0
+	posts.Put(p)
+}
+
+// Header adds a header whose value has the given parts. Neither they nor name
+// may hold line ends.
+func (p *Post) Header(name string, value ...string) {
+	p.raw = append(append(p.raw, name...), ": "...)
+	for _, part := range value {
+		p.raw = append(p.raw, part...)
+	}
+	p.raw = append(p.raw, "\r\n"...)
+}
+
+// Number adds a header with a number.
+func (p *Post) Number(name string, value int64) {
+	p.raw = append(append(p.raw, name...), ": "...)
+	p.raw = append(strconv.AppendInt(p.raw, value, 10), "\r\n"...)
+}
+
+// Body completes the request.
+func (p *Post) Body(body []byte) {
+	p.Number("Content-Length", int64(len(body)))
+	p.raw = append(append(p.raw, "\r\n"...), body...)
+}
+
+// Begin sends the request on an idle connection, if there is one, and waits up
+// to twice patience for a response. over is false when the call has not come
+// to its end by then: Finish brings it there.
+func (p *Post) Begin(patience time.Duration) (over bool, err error) {
+	if p.at.tls || len(p.raw) > eagerSize {
+		return false, nil // a TLS connection does not survive a write given up
+	}
+	cn, err := p.c.pool.take(p.at, false)
+	if err != nil {
+		return true, p.c.fail(Connect, p.at, "cannot be reached", err)
+	}
+	p.slot, p.cn = true, cn
+	if cn == nil {
+		return false, nil
+	}
+	cn.begin()
+	if now := time.Now(); cn.until.Sub(now) < patience {
+		cn.until = now.Add(2 * patience)
+		if cn.SetDeadline(cn.until) != nil {
+			return false, nil
+		}
+	}
+	if p.write(cn) != nil {
+		return false, nil
+	}
+	return p.peek()
+}
+
+// peek reads what has come of the response, and parses it if that is all.
+func (p *Post) peek() (over bool, err error) {
+	cn := p.cn
+	p.in = reads.Get().(*[]byte)
+	n, _ := cn.receive(*p.in) // its error waits in cn.failed
+	if n == 0 {
+		p.drop()
+		return false, nil
+	}
+	read := (*p.in)[:n]
+	cn.ahead, cn.dry, cn.short = read, true, false
+	unread, status, err := p.c.read(cn, &p.Response)
+	cn.ahead, cn.dry = nil, false
+	if cn.short {
+		cn.ahead = read
+		return false, nil
+	}
+	if err != nil {
+		err = p.c.broken(context.Background(), cn, p.at, status, err)
+	}
+	p.over(err == nil && reusable(cn, p, &p.Response, unread))
+	return true, err
+}
+
+// Finish ends a call that Begin left open, as Client.Do would have made it.
+func (p *Post) Finish(ctx context.Context) error {
+	ctx, cancel := withDeadline(ctx)
+	defer cancel()
+	if !p.slot {
+		return p.c.do(ctx, p.at, p, &p.Response)
+	}
+	if p.cn == nil {
+		cn, err := p.c.open(ctx, p.at)
+		if err != nil {
+			p.slot = false
+			return err
+		}
+		p.cn = cn
+		cn.begin()
+	}
+	if err := p.cn.failed; err != nil && !isTimeout(err) && p.cn.got == 0 && p.cn.reused {
+		p.over(false)
+		return p.c.repeat(ctx, p.at, p, &p.Response, errStale)
+	}
+	p.cn.failed = nil
+	healthy, err := p.c.exchange(ctx, p.cn, p.at, p, &p.Response)
+	p.over(healthy)
+	return p.c.repeat(ctx, p.at, p, &p.Response, err)
+}
+
+// over gives back what the call held of the pool.
+func (p *Post) over(healthy bool) {
+	p.drop()
+	if p.cn == nil {
+		p.c.pool.give(p.at, nil)
+	} else {
+		p.c.settle(p.at, p.cn, healthy)
+	}
+	p.slot, p.cn = false, nil
+}
+
+func (p *Post) drop() {
+	if p.in != nil {
+		reads.Put(p.in)
+		p.in = nil
+	}
+}
+
+func (p *Post) write(cn *conn) error {
+	if p.sent == len(p.raw) {
+		return nil
+	}
+	n, err := cn.Write(p.raw[p.sent:])
+	p.sent += n
+	return err
+}
+
+func (p *Post) rewind() bool { p.sent = 0; return true }
+func (p *Post) last() bool   { return false }
