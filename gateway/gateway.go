@@ -124,13 +124,13 @@ func (g *Gateway) openStore(cfg *conf.Config) (storage, error) {
 // bound is an error at once.
 func (g *Gateway) Start() error {
 	cfg := g.cfg
-	main, err := net.Listen("tcp", net.JoinHostPort(cfg.ListenHost, strconv.Itoa(cfg.ListenPort)))
+	main, err := web.Listen("tcp", net.JoinHostPort(cfg.ListenHost, strconv.Itoa(cfg.ListenPort)))
 	if err != nil {
 		return fmt.Errorf("cannot listen on listen-host, listen-port: %w", err)
 	}
 	g.doors = append(g.doors, main)
 	if cfg.Internal.Listen != "" {
-		own, err := net.Listen("tcp", cfg.Internal.Listen)
+		own, err := web.Listen("tcp", cfg.Internal.Listen)
 		if err != nil {
 			main.Close()
 			return fmt.Errorf("cannot listen on internal.listen: %w", err)

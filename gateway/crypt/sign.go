@@ -20,11 +20,7 @@ func Sign(parts ...string) string {
 func signature(parts []string) (text [2 * sha1.Size]byte) {
 	sorted := append(make([]string, 0, 8), parts...)
 	slices.Sort(sorted)
-	size := 0
-	for _, p := range sorted {
-		size += len(p)
-	}
-	joined := make([]byte, 0, size)
+	joined := make([]byte, 0, 2048) // of a size that needs no place on the heap
 	for _, p := range sorted {
 		joined = append(joined, p...)
 	}

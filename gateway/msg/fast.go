@@ -33,7 +33,7 @@ func readFast(text []byte) (*Message, bool) {
 	}
 	var all [maxFastElements]leaf
 	for n := 0; ; n++ {
-		rest = strings.TrimLeft(rest, blanks)
+		rest = trimLeft(rest)
 		if rest == "</xml>" {
 			return leafMessage(all[:n], len(text)), true
 		}
@@ -79,17 +79,17 @@ func cutLeaf(s string) (l leaf, rest string, ok bool) {
 		return leaf{}, "", false
 	}
 	l.name, rest = s[1:n+1], s[n+2:]
-	if value := strings.TrimLeft(rest, blanks); strings.HasPrefix(value, "<![CDATA[") {
+	if value := trimLeft(rest); strings.HasPrefix(value, "<![CDATA[") {
 		if l.text, rest, ok = strings.Cut(value[len("<![CDATA["):], "]]>"); !ok {
 			return leaf{}, "", false
 		}
-		rest = strings.TrimLeft(rest, blanks)
+		rest = trimLeft(rest)
 	} else {
-		end := strings.IndexAny(rest, "<>&]")
-		if end < 0 {
-			return leaf{}, "", false
+		end := 0
+		for end < len(rest) && rest[end] != '<' && rest[end] != '>' && rest[end] != '&' && rest[end] != ']' {
+			end++
 		}
-		l.text, rest = strings.Trim(rest[:end], blanks), rest[end:]
+		l.text, rest = trimBlanks(rest[:end]), rest[end:]
 	}
 	if !strings.HasPrefix(rest, "</") || !strings.HasPrefix(rest[2:], l.name) {
 		return leaf{}, "", false
@@ -110,7 +110,7 @@ func leafMessage(all []leaf, size int) *Message {
 	}
 	w := objectWriter{dst: append(make([]byte, 0, size+128), '{')}
 	for _, l := range all {
-		w.key(l.name)
+		w.fastKey(l.name)
 		w.dst = appendLeaf(w.dst, l.name, l.text)
 	}
 	list, known := extrasOf(m)
@@ -120,6 +120,15 @@ func leafMessage(all []leaf, size int) *Message {
 	w.leafExtras(list, all)
 	m.JSON = append(w.dst, '}')
 	return m
+}
+
+// fastKey is key for a name of fast name bytes, which need no escapes.
+func (w *objectWriter) fastKey(name string) {
+	if w.any {
+		w.dst = append(w.dst, ',')
+	}
+	w.any = true
+	w.dst = append(append(append(w.dst, '"'), name...), `":`...)
 }
 
 // leafExtras adds the fields of list that the push has no element for.

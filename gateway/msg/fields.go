@@ -5,41 +5,69 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"strings"
 )
 
-// fields are the members of an object by plain name: lower case, without
-// underscores.
-type fields map[string][]byte
+// fields are the members of an object. They are found by plain name: lower
+// case, without underscores. Of several of a name the last counts, and null
+// counts as absent.
+type fields []pair
+
+type pair struct {
+	key   string
+	value []byte
+}
 
 func readFields(obj []byte) fields {
-	f := make(fields, 8)
+	f := make(fields, 0, 4)
 	for key, value := range members(obj) {
-		f[plainName(unquote(key))] = value
+		f = append(f, pair{unquote(key), value})
 	}
 	return f
 }
 
-func plainName(name string) string {
-	return strings.ToLower(strings.ReplaceAll(name, "_", ""))
+// find returns the value of the named member, nil when there is none.
+func (f fields) find(name string) []byte {
+	for i := len(f) - 1; i >= 0; i-- {
+		if f[i].value[0] != 'n' && isPlainName(f[i].key, name) {
+			return f[i].value
+		}
+	}
+	return nil
 }
 
-func (f fields) has(name string) bool {
-	v, ok := f[name]
-	return ok && v[0] != 'n'
+// isPlainName reports whether plain is the plain name of key.
+func isPlainName(key, plain string) bool {
+	n := 0
+	for i := range len(key) {
+		c := key[i]
+		switch {
+		case c == '_':
+			continue
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		}
+		if n == len(plain) || plain[n] != c {
+			return false
+		}
+		n++
+	}
+	return n == len(plain)
 }
+
+func (f fields) has(name string) bool { return f.find(name) != nil }
 
 // text returns the first of the named members that is there, as text: numbers
 // and booleans as they are spelled.
 func (f fields) text(names ...string) (s string, found bool, err error) {
 	for _, name := range names {
-		if !f.has(name) {
+		v := f.find(name)
+		switch {
+		case v == nil:
 			continue
+		case v[0] == '{' || v[0] == '[':
+			return "", true, fmt.Errorf("field %q is not a string", name)
 		}
-		if v := f[name]; v[0] != '{' && v[0] != '[' {
-			return scalar(v), true, nil
-		}
-		return "", true, fmt.Errorf("field %q is not a string", name)
+		return scalar(v), true, nil
 	}
 	return "", false, nil
 }
@@ -53,13 +81,8 @@ func (f fields) reply(kind string) (Reply, error) {
 	if kind == "transfer_customer_service" {
 		nested = "transinfo"
 	}
-	if v, ok := f[nested]; ok && v[0] == '{' {
-		in = readFields(v)
-		for name, v := range f {
-			if !in.has(name) {
-				in[name] = v
-			}
-		}
+	if v := f.find(nested); v != nil && v[0] == '{' {
+		in = append(f[:len(f):len(f)], readFields(v)...)
 	}
 	p := picker{in: in, kind: kind}
 	switch kind {
@@ -105,7 +128,7 @@ func (f fields) reply(kind string) (Reply, error) {
 		return Reply{}, fmt.Errorf("unknown reply type %q", short(kind))
 	}
 	if r.KfAccount == "" && kind != "raw" {
-		if v, ok := in["customservice"]; ok && v[0] == '{' {
+		if v := in.find("customservice"); v != nil && v[0] == '{' {
 			p.in = readFields(v)
 		}
 		p.may(&r.KfAccount, "kfaccount")
@@ -192,12 +215,12 @@ func (p *picker) menu(r *Reply) {
 // left out. The XML-like spelling {"item":[…]} is an array as well.
 func (p *picker) objects(name string, limit int) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		if !p.in.has(name) {
+		array := p.in.find(name)
+		if array == nil {
 			return
 		}
-		array := p.in[name]
 		if array[0] == '{' {
-			if item, ok := readFields(array)["item"]; ok {
+			if item := readFields(array).find("item"); item != nil {
 				array = item
 			}
 		}
@@ -221,17 +244,18 @@ func (p *picker) objects(name string, limit int) iter.Seq[[]byte] {
 
 // raw takes a body that goes to WeChat as it is: text, or JSON to the letter.
 func (p *picker) raw(r *Reply) {
-	if !p.in.has("msg") {
+	v := p.in.find("msg")
+	if v == nil {
 		p.fail("field %q is missing", "msg")
 		return
 	}
-	if v := p.in["msg"]; v[0] == '{' || v[0] == '[' {
+	if v[0] == '{' || v[0] == '[' {
 		r.Raw = bytes.Clone(v)
 	} else {
 		r.Raw = []byte(scalar(v))
 	}
-	if p.in.has("seal") {
-		switch string(p.in["seal"]) {
+	if seal := p.in.find("seal"); seal != nil {
+		switch string(seal) {
 		case "true":
 		case "false":
 			r.Seal = false

@@ -88,20 +88,19 @@ func cleanJSON(text []byte) []byte {
 // order. The object must be valid JSON.
 func members(object []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
-		rest := bytes.TrimLeft(object, blanks)
+		rest := between(object)
 		if len(rest) == 0 || rest[0] != '{' {
 			return
 		}
 		rest = rest[1:]
-		const between = blanks + ",:"
 		for {
-			rest = bytes.TrimLeft(rest, between)
+			rest = between(rest)
 			n := valueLen(rest)
 			if n == 0 {
 				return // the closing brace
 			}
 			key := rest[:n]
-			rest = bytes.TrimLeft(rest[n:], between)
+			rest = between(rest[n:])
 			n = valueLen(rest)
 			if !yield(key, rest[:n]) {
 				return
@@ -115,13 +114,13 @@ func members(object []byte) iter.Seq2[[]byte, []byte] {
 // must be valid JSON.
 func elements(array []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		rest := bytes.TrimLeft(array, blanks)
+		rest := between(array)
 		if len(rest) == 0 || rest[0] != '[' {
 			return
 		}
 		rest = rest[1:]
 		for {
-			rest = bytes.TrimLeft(rest, blanks+",")
+			rest = between(rest)
 			n := valueLen(rest)
 			if n == 0 || !yield(rest[:n]) {
 				return
@@ -129,6 +128,16 @@ func elements(array []byte) iter.Seq[[]byte] {
 			rest = rest[n:]
 		}
 	}
+}
+
+// between skips what stands between the keys and values of valid JSON.
+func between(b []byte) []byte {
+	for i, c := range b {
+		if !isBlank(c) && c != ',' && c != ':' {
+			return b[i:]
+		}
+	}
+	return nil
 }
 
 // valueLen returns the length of the JSON value that b begins with, 0 if b
@@ -156,8 +165,10 @@ func valueLen(b []byte) int {
 		}
 		return len(b)
 	}
-	if n := bytes.IndexAny(b, blanks+",:]}"); n >= 0 {
-		return n
+	for i, c := range b {
+		if isBlank(c) || c == ',' || c == ':' || c == ']' || c == '}' {
+			return i
+		}
 	}
 	return len(b)
 }
@@ -179,6 +190,14 @@ func stringLen(b []byte) int {
 // unquote returns the text of a JSON string.
 func unquote(raw []byte) string {
 	if bytes.IndexByte(raw, '\\') < 0 {
+		switch string(raw) { // what most answers are made of
+		case `"type"`:
+			return "type"
+		case `"msg"`:
+			return "msg"
+		case `"text"`:
+			return "text"
+		}
 		return string(raw[1 : len(raw)-1])
 	}
 	var s string

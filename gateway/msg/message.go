@@ -207,11 +207,24 @@ func (m *Message) set(name, value string) {
 
 const blanks = " \t\r\n"
 
-func trimBlanks(b []byte) []byte { return bytes.Trim(b, blanks) }
+func isBlank(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
 
-func dropBOM(b []byte) []byte {
-	return bytes.TrimPrefix(bytes.TrimLeft(b, blanks), []byte("\ufeff"))
+func trimBlanks[T string | []byte](b T) T {
+	b = trimLeft(b)
+	for len(b) > 0 && isBlank(b[len(b)-1]) {
+		b = b[:len(b)-1]
+	}
+	return b
 }
+
+func trimLeft[T string | []byte](b T) T {
+	for len(b) > 0 && isBlank(b[0]) {
+		b = b[1:]
+	}
+	return b
+}
+
+func dropBOM(b []byte) []byte { return bytes.TrimPrefix(trimLeft(b), []byte("\ufeff")) }
 
 // short cuts a name from the wire down to what an error may carry.
 func short(s string) string {

@@ -68,7 +68,7 @@ type MenuItem struct{ ID, Content string }
 
 // Passive reports whether r may stand in the answer to a push. The other
 // types go through customer service alone.
-func (r Reply) Passive() bool {
+func (r *Reply) Passive() bool {
 	switch r.Type {
 	case "text", "image", "voice", "video", "music", "news", "transfer_customer_service", "raw":
 		return true
@@ -80,7 +80,7 @@ func (r Reply) Passive() bool {
 // account from; createTime is in Unix seconds. Characters that XML forbids are
 // left out and "]]>" cannot end a CDATA section. Of a raw reply exactly Raw is
 // appended, of one that is not Passive nothing.
-func (r Reply) AppendXML(dst []byte, to, from string, createTime int64) []byte {
+func (r *Reply) AppendXML(dst []byte, to, from string, createTime int64) []byte {
 	switch {
 	case r.Type == "raw":
 		return append(dst, r.Raw...)
@@ -88,26 +88,28 @@ func (r Reply) AppendXML(dst []byte, to, from string, createTime int64) []byte {
 		return dst
 	}
 	dst = append(dst, "<xml>"...)
-	dst = appendXMLFields(dst, r.passive(to, from, createTime))
+	var room passiveRoom
+	dst = appendXMLFields(dst, r.passive(room[:0], to, from, createTime))
 	return append(dst, "</xml>"...)
 }
 
 // AppendJSON is AppendXML in WeChat's JSON form, the names being those of the
 // XML: the answer to a push that came as JSON.
-func (r Reply) AppendJSON(dst []byte, to, from string, createTime int64) []byte {
+func (r *Reply) AppendJSON(dst []byte, to, from string, createTime int64) []byte {
 	switch {
 	case r.Type == "raw":
 		return append(dst, r.Raw...)
 	case !r.Passive():
 		return dst
 	}
-	return appendJSONFields(dst, r.passive(to, from, createTime))
+	var room passiveRoom
+	return appendJSONFields(dst, r.passive(room[:0], to, from, createTime))
 }
 
 // AppendCustom appends r as the body of message/custom/send to openid. Only
 // the first article of news is sent: WeChat refuses more (45008). A hand-over
 // and a raw body have no such form, which is an error.
-func (r Reply) AppendCustom(dst []byte, openid string) ([]byte, error) {
+func (r *Reply) AppendCustom(dst []byte, openid string) ([]byte, error) {
 	content, err := r.custom()
 	if err != nil {
 		return dst, err
@@ -119,9 +121,11 @@ func (r Reply) AppendCustom(dst []byte, openid string) ([]byte, error) {
 	return appendJSONFields(dst, fields), nil
 }
 
-// passive returns the fields of a passive reply in WeChat's order.
-func (r Reply) passive(to, from string, createTime int64) []field {
-	f := make([]field, 0, 6)
+// passiveRoom holds the fields of a passive reply.
+type passiveRoom [6]field
+
+// passive appends the fields of a passive reply to f, in WeChat's order.
+func (r *Reply) passive(f []field, to, from string, createTime int64) []field {
 	f = append(f, text("ToUserName", to), text("FromUserName", from), number("CreateTime", createTime), text("MsgType", r.Type))
 	switch r.Type {
 	case "text":
@@ -147,7 +151,7 @@ func (r Reply) passive(to, from string, createTime int64) []field {
 }
 
 // custom returns the type's own object of a customer-service message.
-func (r Reply) custom() ([]field, error) {
+func (r *Reply) custom() ([]field, error) {
 	switch r.Type {
 	case "text":
 		return []field{text("content", r.Text)}, nil
@@ -192,7 +196,7 @@ func (r Reply) custom() ([]field, error) {
 }
 
 // articles returns up to limit articles under the given names of their fields.
-func (r Reply) articles(limit int, title, description, pic, url string) [][]field {
+func (r *Reply) articles(limit int, title, description, pic, url string) [][]field {
 	items := make([][]field, 0, limit)
 	for _, a := range r.Articles[:min(len(r.Articles), limit)] {
 		items = append(items, []field{text(title, a.Title), text(description, a.Description), text(pic, a.PicURL), text(url, a.URL)})

@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -104,16 +106,28 @@ type query struct {
 }
 
 func readQuery(ctx *fasthttp.RequestCtx) query {
-	// Not ctx.QueryArgs: that would stay with the attempt as long as it waits.
-	a := fasthttp.AcquireArgs()
-	defer fasthttp.ReleaseArgs(a)
-	a.ParseBytes(ctx.URI().QueryString())
-	q := query{
-		signature:    string(a.Peek("signature")),
-		timestamp:    string(a.Peek("timestamp")),
-		nonce:        string(a.Peek("nonce")),
-		encryptType:  string(a.Peek("encrypt_type")),
-		msgSignature: string(a.Peek("msg_signature")),
+	// One copy of the whole, and not ctx.QueryArgs: that would stay with the
+	// attempt as long as it waits.
+	text := string(ctx.URI().QueryString())
+	var q query
+	for pair := range strings.SplitSeq(text, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		var field *string
+		switch name {
+		case "signature":
+			field = &q.signature
+		case "timestamp":
+			field = &q.timestamp
+		case "nonce":
+			field = &q.nonce
+		case "encrypt_type":
+			field = &q.encryptType
+		case "msg_signature":
+			field = &q.msgSignature
+		}
+		if field != nil && *field == "" { // the first of a name counts
+			*field = unescape(value)
+		}
 	}
 	// Ten plain digits and nothing else: the signature covers timestamp and
 	// nonce as one string, so a digit could be moved from one to the other.
@@ -121,6 +135,19 @@ func readQuery(ctx *fasthttp.RequestCtx) query {
 		q.stamp = time.Unix(int64(secs), 0)
 	}
 	return q
+}
+
+// unescape decodes a value of a query as forms do; what cannot be decoded is
+// taken as it is.
+func unescape(value string) string {
+	if !strings.ContainsAny(value, "%+") {
+		return value
+	}
+	plain, err := url.QueryUnescape(value)
+	if err != nil {
+		return value
+	}
+	return plain
 }
 
 // verify answers the echostr of a GET whose signature is right.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -16,19 +17,30 @@ type noteKey struct{}
 // Note adds attributes to the one log line of this request: what the handler
 // learned on its way (service, kind, attempt). Never a secret or a body.
 func Note(ctx *fasthttp.RequestCtx, attrs ...slog.Attr) {
-	if n, ok := ctx.UserValue(noteKey{}).(*notes); ok {
-		n.attrs = append(n.attrs, attrs...)
-		return
+	n, ok := ctx.UserValue(noteKey{}).(*notes)
+	if !ok {
+		n = spareNotes.Get().(*notes)
+		ctx.SetUserValue(noteKey{}, n)
 	}
-	n := &notes{}
-	n.attrs = append(n.room[:0], attrs...)
-	ctx.SetUserValue(noteKey{}, n)
+	n.attrs = append(n.attrs, attrs...)
 }
 
-// notes are the attributes of one request, with room for as many as a push has.
-type notes struct {
-	attrs []slog.Attr
-	room  [6]slog.Attr
+// notes are the attributes of one request. They are used again when its line
+// is written.
+type notes struct{ attrs []slog.Attr }
+
+var spareNotes = sync.Pool{New: func() any { return &notes{make([]slog.Attr, 0, 8)} }}
+
+// forgetNotes gives the notes of a request back.
+func forgetNotes(ctx *fasthttp.RequestCtx) {
+	n, ok := ctx.UserValue(noteKey{}).(*notes)
+	if !ok {
+		return
+	}
+	ctx.RemoveUserValue(noteKey{})
+	clear(n.attrs)
+	n.attrs = n.attrs[:0]
+	spareNotes.Put(n)
 }
 
 // logLine writes the request's line: Info when it was answered as asked,

@@ -79,6 +79,7 @@ func (s *server) serve(ctx *fasthttp.RequestCtx) {
 		asError(err).write(ctx)
 	}
 	s.logLine(ctx, err)
+	forgetNotes(ctx)
 }
 
 // run calls the handler; a panic becomes an error, since fasthttp recovers
