@@ -135,7 +135,7 @@ func (noDirectory) Unsubscribed(openid string) codec.RawMessage { return user.Un
 
 // poster makes a backend.Backend what delivery asks for, and counts.
 type poster struct {
-	meter   *meter.Meter
+	meter   *meter.Service
 	tracer  *trace.Tracer
 	service string
 	*backend.Backend
@@ -172,7 +172,7 @@ func backendCall(c delivery.Call, span *trace.Span) backend.Call {
 // ended counts a call that is over, and tells delivery what its error means.
 func (p poster) ended(span *trace.Span, began time.Time, err error) error {
 	endCall(span, err)
-	p.meter.Backend(p.service, fate(err), time.Since(began))
+	p.meter.Backend(fate(err), time.Since(began))
 	if err == nil {
 		return nil
 	}

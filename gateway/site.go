@@ -100,16 +100,17 @@ func (s *site) addService(g *Gateway, cfg *conf.Config, sc *conf.Service) error 
 		svc.Users = noDirectory{}
 	}
 	s.endpoints[sc.Name] = ep
+	count := g.meter.Service(sc.Name)
 	if sc.MsgProxyPass != "" {
 		s.workers[sc.Name] = sc.WorkerNum
-		svc.Backend = poster{s.shared.meter, s.shared.tracer, sc.Name, backend.New(backend.Config{
+		svc.Backend = poster{count, s.shared.tracer, sc.Name, backend.New(backend.Config{
 			Service: sc.Name, AppID: sc.AppID, Base: sc.MsgProxyPass, Secret: sc.BackendSecret.Reveal(),
 			AnyDone: sc.Kind == conf.Shop, HTTP: client, Line: s.shared.line(sc.Name, sc.WorkerNum), Log: g.log,
 		})}
 	}
 	s.services[sc.Name] = svc
 	if sc.ServicePath != "" {
-		if err := s.addPushes(g, sc, acc); err != nil {
+		if err := s.addPushes(g, sc, acc, count); err != nil {
 			return err
 		}
 	}
@@ -119,12 +120,11 @@ func (s *site) addService(g *Gateway, cfg *conf.Config, sc *conf.Service) error 
 	return nil
 }
 
-func (s *site) addPushes(g *Gateway, sc *conf.Service, acc *account) error {
+func (s *site) addPushes(g *Gateway, sc *conf.Service, acc *account, count *meter.Service) error {
 	box, err := crypt.New(crypt.Config{AppID: sc.AppID, Tokens: reveal(sc.Token, sc.TokensOld), Keys: reveal(sc.AESKey, sc.AESKeysOld)})
 	if err != nil {
 		return err
 	}
-	count := g.meter.Service(sc.Name)
 	pc := push.Config{
 		Service: sc.Name, AppID: sc.AppID, Kind: delivery.Kind(sc.Kind), Box: box,
 		Timeout: sc.Timeout, RequireEncryption: sc.RequireEncryption,

@@ -82,12 +82,12 @@ func (j *job) Close() error {
 }
 
 // known is what the memory notes of a new job.
-func (j *job) known() known {
-	return known{job: j, service: j.push.Service, isPickUp: j.isPickUp}
+func (j *job) known(id ID) known {
+	return known{id: id, job: j, service: j.push.Service, isPickUp: j.isPickUp}
 }
 
 // repeats makes a new job one that was answered before, as k tells.
-func (j *job) repeats(k known) {
+func (j *job) repeats(k *known) {
 	j.out, j.told, j.arrivals, j.over = &outcome{reply: k.reply}, replied, k.arrivals, true
 	j.restOnce.Do(func() {})
 }

@@ -26,19 +26,27 @@ type memory struct {
 }
 
 // A shard keeps the many keys, which hold no pointers, apart from the few
-// jobs: the collector never looks at them.
+// pushes of which more is known: the collector never looks at the keys.
 type shard struct {
-	mu      sync.Mutex
-	recent  map[ID]known
-	keys    map[ID]uint32 // until when a push is known, in seconds of the memory's age
-	order   fifo[dated]   // the keys by first arrival
-	replies fifo[kept]
-	bytes   int // of stored replies
+	mu     sync.Mutex
+	keys   map[ID]entry
+	order  fifo[dated] // the keys by first arrival
+	recent []known     // where entries point to; 0 is nobody's
+	free   []uint32    // unused places of recent
+	over   fifo[kept]  // the places of pushes that are over, in the order in which they are dropped
+	bytes  int         // of stored replies
+}
+
+// entry is one known push.
+type entry struct {
+	until uint32 // when it is forgotten, in seconds of the memory's age
+	at    uint32 // its place in recent, if that still names it
 }
 
 // known is a push whose repeat is not answered by a bare success: its job, or
 // once that is over with a reply nothing but that.
 type known struct {
+	id       ID
 	job      *job
 	reply    *msg.Reply
 	arrivals int // with reply: attempts seen
@@ -52,10 +60,9 @@ type dated struct {
 	until uint32
 }
 
-// kept is a stored reply or a job that is over, in the order in which they are
-// dropped.
+// kept is a push that is over.
 type kept struct {
-	id    ID
+	at    uint32
 	until time.Duration
 	size  int
 }
@@ -63,7 +70,7 @@ type kept struct {
 func newMemory() *memory {
 	m := &memory{start: time.Now()}
 	for i := range m.shards {
-		m.shards[i].recent, m.shards[i].keys = map[ID]known{}, map[ID]uint32{}
+		m.shards[i].keys, m.shards[i].recent = map[ID]entry{}, make([]known, 1)
 	}
 	return m
 }
@@ -76,6 +83,18 @@ func (m *memory) shard(id ID) *shard { return &m.shards[id[0]%shards] }
 // seconds rounds up, so that a key is known for at least its time.
 func seconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }
 
+// look finds what is known about id: e only while it is, k only where that is
+// more than the bare key. s.mu is held.
+func (s *shard) look(id ID, now time.Duration) (e entry, k *known, ok bool) {
+	if e, ok = s.keys[id]; !ok {
+		return e, nil, false
+	}
+	if k = &s.recent[e.at]; e.at != 0 && k.id == id {
+		return e, k, true
+	}
+	return e, nil, e.until > uint32(now/time.Second)
+}
+
 // join finds the job of id or makes it. known with a nil job means that the
 // push was answered long ago.
 func (m *memory) join(id ID, ttl time.Duration, make func() *job) (j *job, fresh, known bool) {
@@ -83,49 +102,66 @@ func (m *memory) join(id ID, ttl time.Duration, make func() *job) (j *job, fresh
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tidy(now)
-	switch k, ok := s.recent[id]; {
-	case ok && k.job != nil:
+	switch _, k, ok := s.look(id, now); {
+	case k != nil && k.job != nil:
 		return k.job, false, true
-	case ok:
+	case k != nil:
 		j = make()
 		j.repeats(k)
 		k.arrivals++
-		s.recent[id] = k
 		return j, false, true
-	case s.keys[id] > uint32(now/time.Second):
+	case ok:
 		return nil, false, true
 	}
 	j = make()
-	s.recent[id] = j.known()
-	s.remember(id, now+ttl)
+	s.remember(id, entry{seconds(now + ttl), s.place(j.known(id))})
 	return j, true, false
 }
 
+// place finds k a place in recent. s.mu is held.
+func (s *shard) place(k known) uint32 {
+	if n := len(s.free); n > 0 {
+		at := s.free[n-1]
+		s.free = s.free[:n-1]
+		s.recent[at] = k
+		return at
+	}
+	s.recent = append(s.recent, k)
+	return uint32(len(s.recent) - 1)
+}
+
+// vacate gives a place in recent back. s.mu is held.
+func (s *shard) vacate(at uint32) {
+	s.recent[at] = known{}
+	s.free = append(s.free, at)
+}
+
 // remember makes id a key. s.mu is held.
-func (s *shard) remember(id ID, until time.Duration) {
-	s.keys[id] = seconds(until)
-	s.order.push(dated{id, seconds(until)})
+func (s *shard) remember(id ID, e entry) {
+	s.keys[id] = e
+	s.order.push(dated{id, e.until})
 }
 
 // find returns what is known about id; ok with nothing in it for a bare key.
-func (m *memory) find(id ID) (k known, ok bool) {
+func (m *memory) find(id ID) (found known, ok bool) {
 	s := m.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k, ok = s.recent[id]
-	return k, ok || s.keys[id] > uint32(m.now()/time.Second)
+	_, k, ok := s.look(id, m.now())
+	if k != nil {
+		found = *k
+	}
+	return found, ok
 }
 
 // working reports whether the job of id is not over.
 func (m *memory) working(id ID) bool {
-	s := m.shard(id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.recent[id].busy()
+	k, _ := m.find(id)
+	return k.busy()
 }
 
 // busy reports that the job is not over; such a push is never forgotten.
-func (k known) busy() bool { return k.job != nil && !k.job.over }
+func (k *known) busy() bool { return k.job != nil && !k.job.over }
 
 // note makes id known without a job: a push that lies in the store.
 func (m *memory) note(id ID, ttl time.Duration) {
@@ -133,18 +169,18 @@ func (m *memory) note(id ID, ttl time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.keys[id]; !ok {
-		s.remember(id, now+ttl)
+		s.remember(id, entry{until: seconds(now + ttl)})
 	}
 }
 
-// settle ends a job. For a minute a repeat gets reply, or where there is none
-// but keep is set what the job tells it; otherwise the bare key stays.
+// settle ends the job of id. For a minute a repeat gets reply, or where there
+// is none but keep is set what the job tells it; otherwise the bare key stays.
 func (m *memory) settle(id ID, reply *msg.Reply, keep bool) {
 	s, now := m.shard(id), m.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := s.recent[id]
-	if !k.busy() {
+	e, k, _ := s.look(id, now)
+	if k == nil || !k.busy() {
 		return
 	}
 	k.job.over = true
@@ -154,28 +190,30 @@ func (m *memory) settle(id ID, reply *msg.Reply, keep bool) {
 		k.arrivals = k.job.arrivals
 		k.job.mu.Unlock()
 		k.job, k.reply = nil, reply
-		s.recent[id] = k
-		s.keep(id, now, entryOwnSize+replySize(reply))
+		s.keep(e.at, now, entryOwnSize+replySize(reply))
 	case keep:
-		s.keep(id, now, entryOwnSize+int(unsafe.Sizeof(job{})))
+		s.keep(e.at, now, entryOwnSize+int(unsafe.Sizeof(job{})))
 	default:
-		delete(s.recent, id)
+		s.vacate(e.at)
 	}
 	s.tidy(now)
 }
 
-// keep lets what is recent about id stay for replyTTL. s.mu is held.
-func (s *shard) keep(id ID, now time.Duration, size int) {
+// keep lets what is recent stay for replyTTL. s.mu is held.
+func (s *shard) keep(at uint32, now time.Duration, size int) {
 	s.bytes += size
-	s.replies.push(kept{id: id, until: now + replyTTL, size: size})
+	s.over.push(kept{at: at, until: now + replyTTL, size: size})
 }
 
-// forget makes id unknown, so that its repeat is a new push.
+// forget makes the id of a job that is not over unknown, so that its repeat is
+// a new push.
 func (m *memory) forget(id ID) {
 	s := m.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.recent, id)
+	if e, k, _ := s.look(id, m.now()); k != nil {
+		s.vacate(e.at)
+	}
 	delete(s.keys, id)
 }
 
@@ -185,8 +223,8 @@ func (m *memory) busy() []*job {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		for _, k := range s.recent {
-			if k.busy() {
+		for n := range s.recent {
+			if k := &s.recent[n]; k.busy() {
 				all = append(all, k.job)
 			}
 		}
@@ -209,16 +247,14 @@ func (m *memory) sweep() {
 // tidy drops expired replies and keys, and the oldest ones beyond the bounds.
 // s.mu is held.
 func (s *shard) tidy(now time.Duration) {
-	for s.replies.len() > 0 {
-		k := s.replies.first()
+	for s.over.len() > 0 {
+		k := s.over.first()
 		if k.until > now && s.bytes <= maxReplies/shards {
 			break
 		}
-		s.replies.pop()
+		s.over.pop()
 		s.bytes -= k.size
-		if !s.recent[k.id].busy() { // it may have come anew after it was forgotten
-			delete(s.recent, k.id)
-		}
+		s.vacate(k.at)
 	}
 	for looked := 0; s.order.len() > 0 && looked < 64; looked++ {
 		d := s.order.first()
@@ -226,9 +262,9 @@ func (s *shard) tidy(now time.Duration) {
 			break
 		}
 		s.order.pop()
-		switch {
-		case s.keys[d.id] != d.until: // forgotten meanwhile, and perhaps new again
-		case s.recent[d.id].busy():
+		switch e, k, _ := s.look(d.id, now); {
+		case e.until != d.until: // forgotten meanwhile, and perhaps new again
+		case k != nil && k.busy():
 			s.order.push(d)
 		default:
 			delete(s.keys, d.id)

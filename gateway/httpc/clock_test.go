@@ -203,7 +203,7 @@ func TestFreshConnectionStaysWithinMaxConns(t *testing.T) {
 		})
 		at := target{addr: "h:80"}
 		for range 2 {
-			if cn, err := c.pool.take(at, true); cn != nil || err != nil {
+			if cn, err := c.pool.take(at, true, time.Now()); cn != nil || err != nil {
 				t.Fatalf("take = %v, %v", cn, err)
 			}
 		}
@@ -211,7 +211,7 @@ func TestFreshConnectionStaysWithinMaxConns(t *testing.T) {
 			nc, _ := c.connect(t.Context(), at)
 			c.pool.give(at, &conn{Conn: nc})
 		}
-		if cn, err := c.pool.take(at, true); cn != nil || err != nil {
+		if cn, err := c.pool.take(at, true, time.Now()); cn != nil || err != nil {
 			t.Fatalf("take = %v, %v", cn, err)
 		}
 		synctest.Wait()

@@ -173,7 +173,7 @@ var errStale = errors.New("idle connection was closed")
 
 // try sends a request once, on a fresh connection only if fresh.
 func (c *Client) try(ctx context.Context, t target, out outgoing, resp *fasthttp.Response, fresh bool) error {
-	cn, err := c.pool.take(t, fresh)
+	cn, err := c.pool.take(t, fresh, time.Now())
 	if err != nil {
 		return c.fail(Connect, t, "cannot be reached", err)
 	}

@@ -96,7 +96,7 @@ type host struct {
 
 // take returns an idle connection to t, or nil when the caller has to make one.
 // Either way a slot is taken until give.
-func (p *pool) take(t target, fresh bool) (*conn, error) {
+func (p *pool) take(t target, fresh bool, now time.Time) (*conn, error) {
 	var surplus *conn
 	defer func() { closeAll(surplus) }()
 	p.mu.Lock()
@@ -110,7 +110,7 @@ func (p *pool) take(t target, fresh bool) (*conn, error) {
 		p.hosts[t] = h
 	}
 	// The newest first, so that a burst's extra connections go away.
-	if n := len(h.idle); n > 0 && !fresh && time.Since(h.idle[n-1].idleSince) < p.keep {
+	if n := len(h.idle); n > 0 && !fresh && now.Sub(h.idle[n-1].idleSince) < p.keep {
 		cn := h.idle[n-1]
 		h.idle[n-1] = nil
 		h.idle = h.idle[:n-1]

@@ -127,7 +127,8 @@ func (p *Post) Begin(patience time.Duration) (over bool, err error) {
 	if p.at.tls || len(p.raw) > eagerSize {
 		return false, nil // a TLS connection does not survive a write given up
 	}
-	cn, err := p.c.pool.take(p.at, false)
+	now := time.Now()
+	cn, err := p.c.pool.take(p.at, false, now)
 	if err != nil {
 		return true, p.c.fail(Connect, p.at, "cannot be reached", err)
 	}
@@ -136,7 +137,7 @@ func (p *Post) Begin(patience time.Duration) (over bool, err error) {
 		return false, nil
 	}
 	cn.begin()
-	if now := time.Now(); cn.until.Sub(now) < patience {
+	if cn.until.Sub(now) < patience {
 		cn.until = now.Add(2 * patience)
 		if cn.SetDeadline(cn.until) != nil {
 			return false, nil

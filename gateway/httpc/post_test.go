@@ -254,7 +254,11 @@ func TestPostGivenUp(t *testing.T) {
 	}
 	silent := func(p peer) { p.request(); time.Sleep(time.Minute) }
 	f("timeout", silent, Timeout, "did not answer in time: context deadline exceeded after 0 bytes of response")
-	f("timeout of the body", func(p peer) { p.request(); p.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nans"); time.Sleep(time.Minute) },
+	f("timeout of the body", func(p peer) {
+		p.request()
+		p.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nans")
+		time.Sleep(time.Minute)
+	},
 		Timeout, "did not answer in time: context deadline exceeded after 41 bytes of response")
 	f("timeout of the request", func(p peer) { time.Sleep(time.Minute) },
 		Timeout, "did not answer in time: context deadline exceeded after 0 bytes of response")

@@ -180,16 +180,6 @@ func (m *Meter) Event(service, event string) {
 	}
 }
 
-// Backend times one call of a backend; fate is "ok" or why there was no answer.
-func (m *Meter) Backend(service, fate string, took time.Duration) {
-	if m == nil {
-		return
-	}
-	m.Step("backend", took)
-	m.count(&backendCalls, service, fate)
-	m.observe(took, &backendSeconds, service)
-}
-
 // WeChat times one call of WeChat's API, by path and errcode (0 is good).
 func (m *Meter) WeChat(appID, path string, code int, took time.Duration) {
 	if m == nil {

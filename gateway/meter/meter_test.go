@@ -28,7 +28,7 @@ func TestSeries(t *testing.T) {
 	m.Event("main", "shelved")
 	m.Step("open", 30*time.Microsecond)
 	m.Step("of nothing", time.Second)
-	m.Backend("main", "ok", 20*time.Millisecond)
+	m.Service("main").Backend("ok", 20*time.Millisecond)
 	m.WeChat("wx1", "cgi-bin/user/info", 48001, time.Millisecond)
 	m.Refresh("wx1", "access_token", "cold", nil)
 	m.Refresh("wx1", "access_token", "stale", errors.New("x"))
@@ -88,7 +88,7 @@ func TestNilMeterCountsNothing(t *testing.T) {
 	m.Service("a").Push("b", "c", "d", 1, 0)
 	m.Refused("a", "b")
 	m.Event("a", "b")
-	m.Backend("a", "b", 0)
+	m.Service("a").Backend("b", 0)
 	m.WeChat("a", "b", 0, 0)
 	m.Refresh("a", "b", "c", nil)
 	m.Lookup("a", "b", 0)
@@ -128,9 +128,9 @@ func BenchmarkPush(b *testing.B) {
 }
 
 func BenchmarkBackend(b *testing.B) {
-	m := New("v", "b")
+	s := New("v", "b").Service("main")
 	b.ReportAllocs()
 	for b.Loop() {
-		m.Backend("main", "ok", time.Millisecond)
+		s.Backend("ok", time.Millisecond)
 	}
 }

@@ -13,6 +13,7 @@ import (
 var (
 	modes    = [...]string{"plain", "sealed"}
 	attempts = [...]string{"1", "2", "3", "4+"}
+	fates    = [...]string{"ok", "unreached", "failed", "timeout", "unhandled", "unusable", "none"}
 	outcomes = [...]string{"answer", "success", "echo", "held", "ack", "late", "failed", "repeat", "refused", "other"}
 )
 
@@ -24,6 +25,8 @@ type Service struct {
 	name    string
 	kinds   []atomic.Pointer[ofKind] // by number
 	seconds [len(outcomes)]atomic.Pointer[metrics.PrometheusHistogram]
+	calls   [len(fates)]atomic.Pointer[metrics.Counter]
+	called  atomic.Pointer[metrics.PrometheusHistogram]
 }
 
 // ofKind are the counters of one kind of push.
@@ -51,7 +54,7 @@ func (s *Service) Push(kind, mode, outcome string, attempt int, took time.Durati
 	if s == nil {
 		return
 	}
-	k, o := s.meter.kinds.index[kind], outcomeIndex(outcome)
+	k, o := s.meter.kinds.index[kind], indexOf(outcomes[:], outcome)
 	m := 0
 	if mode == modes[1] {
 		m = 1
@@ -71,17 +74,40 @@ func (s *Service) Push(kind, mode, outcome string, attempt int, took time.Durati
 		of[m][o][a].Store(c)
 	}
 	c.Inc()
-	h := s.seconds[o].Load()
-	if h == nil {
-		h = s.meter.set.GetOrCreatePrometheusHistogramExt(pushSeconds.with(s.name, outcomes[o]), buckets)
-		s.seconds[o].Store(h)
-	}
-	h.Update(took.Seconds())
+	s.meter.histogram(&s.seconds[o], &pushSeconds, s.name, outcomes[o]).Update(took.Seconds())
 }
 
-func outcomeIndex(outcome string) int {
-	if i := slices.Index(outcomes[:], outcome); i >= 0 {
+// Backend times one call of the account's backend; fate is "ok" or why there
+// was no answer.
+func (s *Service) Backend(fate string, took time.Duration) {
+	if s == nil {
+		return
+	}
+	s.meter.Step("backend", took)
+	f := indexOf(fates[:], fate)
+	c := s.calls[f].Load()
+	if c == nil {
+		c = s.meter.set.GetOrCreateCounter(backendCalls.with(s.name, fates[f]))
+		s.calls[f].Store(c)
+	}
+	c.Inc()
+	s.meter.histogram(&s.called, &backendSeconds, s.name).Update(took.Seconds())
+}
+
+// histogram is the one at place, made when it is first needed.
+func (m *Meter) histogram(place *atomic.Pointer[metrics.PrometheusHistogram], of *metric, values ...string) *metrics.PrometheusHistogram {
+	h := place.Load()
+	if h == nil {
+		h = m.set.GetOrCreatePrometheusHistogramExt(of.with(values...), buckets)
+		place.Store(h)
+	}
+	return h
+}
+
+// indexOf finds value among all; what is not there counts as the last.
+func indexOf(all []string, value string) int {
+	if i := slices.Index(all, value); i >= 0 {
 		return i
 	}
-	return len(outcomes) - 1
+	return len(all) - 1
 }

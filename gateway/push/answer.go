@@ -28,7 +28,7 @@ func changedUser(kind string) bool {
 }
 
 // answer lets an interceptor, the echo or the backend decide what WeChat hears.
-func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *msg.Message, path, traceparent string) delivery.Verdict {
+func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *msg.Message, path, traceparent string, now time.Time) delivery.Verdict {
 	kind := path[1:]
 	web.Note(ctx, slog.String("push", id.String()))
 	if changedUser(kind) && h.cfg.Forget != nil {
@@ -42,7 +42,7 @@ func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *m
 	}
 	p := delivery.Push{
 		ID: id, Service: h.cfg.Service, OpenID: m.FromUserName, Kind: kind, Path: path,
-		Body: m.JSON, Info: h.info(m, kind), Question: m.Content, Created: time.Now(), Traceparent: traceparent,
+		Body: m.JSON, Info: h.info(m, kind), Question: m.Content, Created: now, Traceparent: traceparent,
 	}
 	in := delivery.Arrival{At: ctx.Time(), Stamp: q.stamp, Gone: func() bool { return gone(ctx) }}
 	for _, i := range h.cfg.Intercept {

@@ -169,7 +169,6 @@ type opened struct {
 }
 
 func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
-	began := time.Now()
 	q := readQuery(ctx)
 	o, err := h.open(ctx, q)
 	if err != nil {
@@ -187,8 +186,9 @@ func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 	if err != nil {
 		return h.refuse(fasthttp.StatusBadRequest, "cannot forward a message of that name", "", err)
 	}
-	h.cfg.Step("open", proven.Sub(began))
-	h.cfg.Step("parse", time.Since(proven))
+	parsed := time.Now()
+	h.cfg.Step("open", proven.Sub(ctx.Time()))
+	h.cfg.Step("parse", parsed.Sub(proven))
 	if m.Injected {
 		h.cfg.Refused("injected")
 		h.cfg.Log.Warn("a push names a header twice: the first one counts", "service", h.cfg.Service, "kind", m.Kind())
@@ -199,7 +199,7 @@ func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 	o.body = nil
 	ctx.Request.ResetBody()
 	span := h.span(ctx, path[1:])
-	v := h.answer(ctx, q, id, m, path, traceparentOf(span))
+	v := h.answer(ctx, q, id, m, path, traceparentOf(span), parsed)
 	web.Note(ctx, slog.String("kind", path[1:]), slog.Int("attempt", v.Attempt), slog.String("outcome", v.Outcome))
 	h.noteUser(ctx, m.FromUserName)
 	h.count(ctx, o, path[1:], v)

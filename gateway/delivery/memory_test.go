@@ -1,0 +1,138 @@
+package delivery
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"wx-gateway/gateway/msg"
+)
+
+// remembered is what a plain model knows of one push.
+type remembered struct {
+	until    time.Duration // of the key
+	busy     bool
+	reply    string // for a repeat, until
+	replyEnd time.Duration
+}
+
+// TestMemoryModel: the memory of pushes against a map, over a day in which
+// pushes come, are answered, repeated, refused and forgotten.
+func TestMemoryModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		seed := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) [3]int {
+			return [3]int{rapid.IntRange(0, 6).Draw(t, "do"), rapid.IntRange(0, 9).Draw(t, "id"), rapid.IntRange(0, 200).Draw(t, "s")}
+		}), 1, 80).Draw(rt, "steps")
+		failed := ""
+		synctest.Test(t, func(t *testing.T) { failed = memoryRun(seed) })
+		if failed != "" {
+			rt.Fatal(failed)
+		}
+	})
+}
+
+func memoryRun(steps [][3]int) string {
+	m, model := newMemory(), map[ID]*remembered{}
+	const ttl = 10 * time.Minute
+	for n, step := range steps {
+		id := ID{0, byte(step[1]), 1} // of one shard
+		now := m.now()
+		was := model[id]
+		if was != nil && !was.busy && was.replyEnd <= now {
+			was.reply = ""
+			if was.until <= now {
+				was = nil
+			}
+		}
+		switch step[0] {
+		case 0, 1, 2: // a push, or its repeat
+			j, fresh, known := m.join(id, ttl, func() *job { return &job{push: Push{ID: id, Service: "s"}} })
+			got := fmt.Sprint(fresh, known, j != nil)
+			want := "true false true"
+			switch {
+			case was == nil:
+				model[id] = &remembered{until: now + ttl, busy: true}
+			case was.busy:
+				want = "false true true"
+			case was.reply != "":
+				want = "false true true"
+				if j == nil || j.out == nil || j.out.reply.Text != was.reply || j.told != replied {
+					return fmt.Sprintf("step %d: a repeat does not get %q", n, was.reply)
+				}
+			default:
+				want = "false true false"
+			}
+			if got != want {
+				return fmt.Sprintf("step %d: join = %s, want %s", n, got, want)
+			}
+		case 3: // answered
+			text := fmt.Sprint("reply ", n)
+			m.settle(id, &msg.Reply{Text: text}, false)
+			if was != nil && was.busy {
+				was.busy, was.reply, was.replyEnd = false, text, now+replyTTL
+			}
+		case 4: // answered with nothing
+			m.settle(id, nil, false)
+			if was != nil && was.busy {
+				was.busy = false
+			}
+		case 5: // refused
+			if was != nil && was.busy {
+				m.forget(id)
+				delete(model, id)
+			}
+		case 6:
+			time.Sleep(time.Duration(step[2]) * time.Second)
+			m.sweep()
+		}
+		if w := model[id]; m.working(id) != (w != nil && w.busy) {
+			return fmt.Sprintf("step %d: working is %v", n, m.working(id))
+		}
+	}
+	busy := 0
+	for _, w := range model {
+		if w.busy {
+			busy++
+		}
+	}
+	if got := len(m.busy()); got != busy {
+		return fmt.Sprintf("%d jobs are busy, want %d", got, busy)
+	}
+	return ""
+}
+
+// TestMemoryBounds: at its bounds the oldest go first, and those in work never.
+func TestMemoryBounds(t *testing.T) {
+	m := newMemory()
+	id := func(n int) ID { return ID{0, byte(n), byte(n >> 8), byte(n >> 16), 1} } // of one shard
+	join := func(n int) (fresh bool) {
+		_, fresh, _ = m.join(id(n), time.Hour, func() *job { return &job{push: Push{ID: id(n)}} })
+		return fresh
+	}
+	text := string(make([]byte, 1000))
+	const keys = maxKeys / shards
+	join(0) // stays in work
+	for n := 1; n <= keys+100; n++ {
+		join(n)
+		m.settle(id(n), &msg.Reply{Text: text}, false)
+	}
+	s := &m.shards[0]
+	if len(s.keys) > keys+1 || s.bytes > maxReplies/shards || len(s.recent) > maxReplies/shards/(1000+entryOwnSize)+3 {
+		t.Errorf("%d keys, %d bytes of replies in %d places", len(s.keys), s.bytes, len(s.recent))
+	}
+	if join(0) || !m.working(id(0)) {
+		t.Error("a push in work was forgotten")
+	}
+	if k, _ := m.find(id(keys + 100)); k.reply == nil {
+		t.Error("the latest reply is gone")
+	}
+	if k, ok := m.find(id(keys / 2)); !ok || k.reply != nil {
+		t.Errorf("of an older push its key alone should be known: %v, %v", ok, k.reply != nil)
+	}
+	if !join(1) {
+		t.Error("the oldest key is still known")
+	}
+}
