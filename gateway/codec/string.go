@@ -4,10 +4,11 @@ import "unicode/utf8"
 
 const hexDigits = "0123456789abcdef"
 
-// plain holds the ASCII bytes that stand in a JSON string as they are.
-var plain = func() (t [utf8.RuneSelf]bool) {
-	for c := ' '; c < utf8.RuneSelf; c++ {
-		t[c] = c != '"' && c != '\\'
+// plain holds the bytes that stand in a JSON string as they are, if it is valid
+// UTF-8. 0xE2 begins U+2028 and U+2029.
+var plain = func() (t [256]bool) {
+	for c := int(' '); c < len(t); c++ {
+		t[c] = c != '"' && c != '\\' && c != 0xE2
 	}
 	return t
 }()
@@ -19,12 +20,13 @@ var plain = func() (t [utf8.RuneSelf]bool) {
 func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0 // s[start:i] is plain and not yet copied
+	valid := utf8.ValidString(s)
 	for i := 0; i < len(s); {
+		if plain[s[i]] && (valid || s[i] < utf8.RuneSelf) {
+			i++
+			continue
+		}
 		if c := s[i]; c < utf8.RuneSelf {
-			if plain[c] {
-				i++
-				continue
-			}
 			dst = append(dst, s[start:i]...)
 			switch c {
 			case '"', '\\':

@@ -55,14 +55,21 @@ func readFast(text []byte) (*Message, bool) {
 	}
 }
 
-// hasOnlyXMLChars reports whether a parser would take text as it is: no
-// characters that XML forbids, no line ends that it changes.
+// suspects are the bytes of characters that a parser would not take as they
+// are: those that XML forbids and the line end that it changes. 0xEF begins
+// U+FFFE and U+FFFF, and much that is welcome.
+var suspects = func() (t [256]bool) {
+	for c := range byte(' ') {
+		t[c] = c != '\n' && c != '\t'
+	}
+	t[0xEF] = true
+	return t
+}()
+
+// hasOnlyXMLChars reports whether a parser would take text as it is.
 func hasOnlyXMLChars(text []byte) bool {
 	for i, c := range text {
-		switch {
-		case c < ' ' && c != '\n' && c != '\t':
-			return false
-		case c == 0xEF && i+2 < len(text) && text[i+1] == 0xBF && text[i+2] >= 0xBE: // U+FFFE, U+FFFF
+		if suspects[c] && (c != 0xEF || i+2 < len(text) && text[i+1] == 0xBF && text[i+2] >= 0xBE) {
 			return false
 		}
 	}
