@@ -77,10 +77,7 @@ func New(cfg Config) *Backend {
 		Name:        cfg.Service,
 		MaxRequests: 1,
 		Timeout:     breakFor,
-		IsExcluded: func(err error) bool {
-			var e *Error
-			return errors.As(err, &e) && e.untried
-		},
+		IsExcluded:  isUntried,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			cfg.Log.Warn("backend breaker changed", "service", cfg.Service, "from", from.String(), "to", to.String())
@@ -154,6 +151,14 @@ func judged(err error) error {
 		return err
 	}
 	return nil
+}
+
+func isUntried(err error) bool {
+	if err == nil {
+		return false
+	}
+	var e *Error
+	return errors.As(err, &e) && e.untried
 }
 
 func isUnhandled(err error) bool { return err != nil && FateOf(err) == Unhandled }

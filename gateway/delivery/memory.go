@@ -15,7 +15,7 @@ const (
 	maxKeys      = 1 << 19  // keys in all: about 30 MB when full
 	maxReplies   = 32 << 20 // bytes of stored replies in all
 	replyTTL     = 60 * time.Second
-	entryOwnSize = 500 // what a stored reply costs beside its text
+	entryOwnSize = 150 // what a stored reply costs beside itself
 )
 
 // memory knows the pushes of the last minutes: those in work, those whose
@@ -49,7 +49,8 @@ type known struct {
 	id       ID
 	job      *job
 	reply    *msg.Reply
-	arrivals int // with reply: attempts seen
+	text     string // of a reply that is nothing but text, as most are
+	arrivals int    // of a job that is over: attempts seen
 	service  string
 	isPickUp bool
 }
@@ -189,14 +190,32 @@ func (m *memory) settle(id ID, reply *msg.Reply, keep bool) {
 		k.job.mu.Lock()
 		k.arrivals = k.job.arrivals
 		k.job.mu.Unlock()
-		k.job, k.reply = nil, reply
-		s.keep(e.at, now, entryOwnSize+replySize(reply))
+		k.job = nil
+		size := entryOwnSize + replySize(reply)
+		if isText(reply) {
+			k.text = reply.Text
+		} else {
+			k.reply = reply
+			size += int(unsafe.Sizeof(*reply))
+		}
+		s.keep(e.at, now, size)
 	case keep:
 		s.keep(e.at, now, entryOwnSize+int(unsafe.Sizeof(job{})))
 	default:
 		s.vacate(e.at)
 	}
 	s.tidy(now)
+}
+
+// isText reports whether text is all there is to r.
+func isText(r *msg.Reply) bool { return r.Type == "text" && r.Text != "" && r.KfAccount == "" }
+
+// answer is what a repeat of a push that is over gets.
+func (k *known) answer() *msg.Reply {
+	if k.text != "" {
+		return &msg.Reply{Type: "text", Text: k.text, Seal: true}
+	}
+	return k.reply
 }
 
 // keep lets what is recent stay for replyTTL. s.mu is held.

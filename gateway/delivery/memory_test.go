@@ -69,8 +69,11 @@ func memoryRun(steps [][3]int) string {
 				return fmt.Sprintf("step %d: join = %s, want %s", n, got, want)
 			}
 		case 3: // answered
-			text := fmt.Sprint("reply ", n)
-			m.settle(id, &msg.Reply{Text: text}, false)
+			text, kind := fmt.Sprint("reply ", n), "text"
+			if n%2 == 0 {
+				kind = "raw"
+			}
+			m.settle(id, &msg.Reply{Type: kind, Text: text}, false)
 			if was != nil && was.busy {
 				was.busy, was.reply, was.replyEnd = false, text, now+replyTTL
 			}
@@ -117,7 +120,7 @@ func TestMemoryBounds(t *testing.T) {
 	join(0) // stays in work
 	for n := 1; n <= keys+100; n++ {
 		join(n)
-		m.settle(id(n), &msg.Reply{Text: text}, false)
+		m.settle(id(n), &msg.Reply{Type: "text", Text: text}, false)
 	}
 	s := &m.shards[0]
 	if len(s.keys) > keys+1 || s.bytes > maxReplies/shards || len(s.recent) > maxReplies/shards/(1000+entryOwnSize)+3 {
@@ -126,11 +129,11 @@ func TestMemoryBounds(t *testing.T) {
 	if join(0) || !m.working(id(0)) {
 		t.Error("a push in work was forgotten")
 	}
-	if k, _ := m.find(id(keys + 100)); k.reply == nil {
+	if k, _ := m.find(id(keys + 100)); k.answer() == nil {
 		t.Error("the latest reply is gone")
 	}
-	if k, ok := m.find(id(keys / 2)); !ok || k.reply != nil {
-		t.Errorf("of an older push its key alone should be known: %v, %v", ok, k.reply != nil)
+	if k, ok := m.find(id(keys / 2)); !ok || k.answer() != nil {
+		t.Errorf("of an older push its key alone should be known: %v, %v", ok, k.answer() != nil)
 	}
 	if !join(1) {
 		t.Error("the oldest key is still known")

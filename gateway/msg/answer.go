@@ -109,12 +109,13 @@ func parseObject(obj []byte) (Answer, error) {
 	case "async":
 		return Answer{Async: true}, nil
 	}
-	r, err := f.reply(kind)
-	if err != nil {
+	replies := make([]Reply, 1)
+	r := &replies[0]
+	if err := f.reply(r, kind); err != nil {
 		return Answer{}, err
 	}
 	if r.Type == "text" && r.Text == "" || r.Type == "raw" && len(r.Raw) == 0 {
 		return Answer{}, nil // WeChat shows a fault for an empty message
 	}
-	return Answer{Replies: []Reply{r}}, nil
+	return Answer{Replies: replies}, nil
 }

@@ -72,10 +72,11 @@ func (f fields) text(names ...string) (s string, found bool, err error) {
 	return "", false, nil
 }
 
-// reply reads the reply of the given type. The type's values stand at the top
-// or, as WeChat writes them, in an object named after the type; that one wins.
-func (f fields) reply(kind string) (Reply, error) {
-	r := Reply{Type: kind, Seal: true}
+// reply reads the reply of the given type into r. The type's values stand at
+// the top or, as WeChat writes them, in an object named after the type; that
+// one wins.
+func (f fields) reply(r *Reply, kind string) error {
+	r.Type, r.Seal = kind, true
 	in := f
 	nested := kind
 	if kind == "transfer_customer_service" {
@@ -94,29 +95,29 @@ func (f fields) reply(kind string) (Reply, error) {
 		p.want(&r.MediaID, "msg", "mediaid")
 		p.may(&r.ThumbMediaID, "thumbmediaid")
 		r.Title, r.Description = "[no title]", "[no desc]"
-		p.titles(&r)
+		p.titles(r)
 	case "music":
 		p.want(&r.ThumbMediaID, "msg", "thumbmediaid")
 		p.may(&r.MusicURL, "musicurl")
 		p.may(&r.HQMusicURL, "hqmusicurl")
-		p.titles(&r)
+		p.titles(r)
 	case "news":
-		p.articles(&r)
+		p.articles(r)
 	case "transfer_customer_service":
 		p.may(&r.KfAccount, "msg", "kfaccount")
 	case "raw":
-		p.raw(&r)
+		p.raw(r)
 	case "msgmenu":
 		p.may(&r.Text, "msg", "headcontent", "head")
 		p.may(&r.Menu.Tail, "tailcontent", "tail")
-		p.menu(&r)
+		p.menu(r)
 	case "link":
-		p.titles(&r)
+		p.titles(r)
 		p.want(&r.URL, "url")
 		p.may(&r.PicURL, "picurl")
 		p.may(&r.ThumbURL, "thumburl")
 	case "miniprogrampage":
-		p.titles(&r)
+		p.titles(r)
 		p.want(&r.AppID, "appid")
 		p.want(&r.PagePath, "pagepath")
 		p.want(&r.ThumbMediaID, "msg", "thumbmediaid")
@@ -125,7 +126,7 @@ func (f fields) reply(kind string) (Reply, error) {
 	case "wxcard":
 		p.want(&r.MediaID, "msg", "cardid")
 	default:
-		return Reply{}, fmt.Errorf("unknown reply type %q", short(kind))
+		return fmt.Errorf("unknown reply type %q", short(kind))
 	}
 	if r.KfAccount == "" && kind != "raw" {
 		if v := in.find("customservice"); v != nil && v[0] == '{' {
@@ -133,7 +134,7 @@ func (f fields) reply(kind string) (Reply, error) {
 		}
 		p.may(&r.KfAccount, "kfaccount")
 	}
-	return r, p.err
+	return p.err
 }
 
 // A picker takes the values of one reply out of fields and keeps the first
