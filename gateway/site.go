@@ -103,7 +103,7 @@ func (s *site) addService(g *Gateway, cfg *conf.Config, sc *conf.Service) error 
 	count := g.meter.Service(sc.Name)
 	if sc.MsgProxyPass != "" {
 		s.workers[sc.Name] = sc.WorkerNum
-		svc.Backend = poster{count, s.shared.tracer, sc.Name, backend.New(backend.Config{
+		svc.Backend = &poster{count, s.shared.tracer, sc.Name, backend.New(backend.Config{
 			Service: sc.Name, AppID: sc.AppID, Base: sc.MsgProxyPass, Secret: sc.BackendSecret.Reveal(),
 			AnyDone: sc.Kind == conf.Shop, HTTP: client, Line: s.shared.line(sc.Name, sc.WorkerNum), Log: g.log,
 		})}

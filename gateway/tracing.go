@@ -80,7 +80,7 @@ func (p pushSpan) End(id, outcome string, attempt int) {
 
 // startCall begins the span of a backend call: a child of the attempt that
 // brought the push, or, of a redelivery, a trace of its own that names the first.
-func startCall(t *trace.Tracer, service string, c delivery.Call, at time.Time) *trace.Span {
+func startCall(t *trace.Tracer, service string, c *delivery.Call, at time.Time) *trace.Span {
 	if t == nil {
 		return nil
 	}

@@ -47,6 +47,13 @@ type Call struct {
 	Traceparent string // W3C Trace Context of the call's span; "" sends none
 }
 
+// at is c with another path.
+func (c *Call) at(path string) *Call {
+	moved := *c
+	moved.Path = path
+	return &moved
+}
+
 // Backend is safe for concurrent use.
 type Backend struct {
 	cfg            Config
@@ -91,7 +98,7 @@ func (b *Backend) Open() bool { return b.breaker.State() == gobreaker.StateOpen 
 
 // Post delivers one push and reads the answer. It waits for a slot in the line
 // and for the backend until ctx ends. The error is always an *Error.
-func (b *Backend) Post(ctx context.Context, c Call) (msg.Answer, error) {
+func (b *Backend) Post(ctx context.Context, c *Call) (msg.Answer, error) {
 	ans, rest, err := b.Begin(c, 0)
 	if rest != nil {
 		return rest(ctx)
@@ -102,7 +109,7 @@ func (b *Backend) Post(ctx context.Context, c Call) (msg.Answer, error) {
 // Begin is Post as far as it comes within twice patience, on the caller's
 // goroutine. rest is nil when that was the end; otherwise it must be called
 // once and brings the end, as Post would.
-func (b *Backend) Begin(c Call, patience time.Duration) (ans msg.Answer, rest func(context.Context) (msg.Answer, error), err error) {
+func (b *Backend) Begin(c *Call, patience time.Duration) (ans msg.Answer, rest func(context.Context) (msg.Answer, error), err error) {
 	done, err := b.allow()
 	if err != nil {
 		return msg.Answer{}, nil, err
@@ -132,7 +139,7 @@ func (x *exchange) later(done func(error)) func(context.Context) (msg.Answer, er
 }
 
 // later is what follows a call that the backend did not want.
-func (b *Backend) later(c Call, err error) func(context.Context) (msg.Answer, error) {
+func (b *Backend) later(c *Call, err error) func(context.Context) (msg.Answer, error) {
 	return func(ctx context.Context) (msg.Answer, error) { return b.unhandled(ctx, c, err) }
 }
 
@@ -165,27 +172,25 @@ func isUnhandled(err error) bool { return err != nil && FateOf(err) == Unhandled
 
 // unhandled follows a call that ended with err, since the backend does not want
 // it: it is tried where the reference would have sent it, and said once.
-func (b *Backend) unhandled(ctx context.Context, c Call, err error) (msg.Answer, error) {
+func (b *Backend) unhandled(ctx context.Context, c *Call, err error) (msg.Answer, error) {
 	var e *Error
 	errors.As(err, &e)
 	if c.Path == "/event/CLICK" && (e.Status == fasthttp.StatusNotFound || e.Status == fasthttp.StatusMethodNotAllowed) {
 		// The reference posts a menu click to /event/event; its backends listen there.
-		c.Path = "/event/event"
-		second, again := b.once(ctx, c)
+		second, again := b.once(ctx, c.at("/event/event"))
 		if again == nil {
-			b.firstSight(c.Path, "the backend takes clicks at /event/event: move its handler to /event/CLICK")
+			b.firstSight("/event/event", "the backend takes clicks at /event/event: move its handler to /event/CLICK")
 		}
 		if again == nil || FateOf(again) != Unhandled {
 			return second, again // a fault there is no 404: the push is kept
 		}
-		c.Path = "/event/CLICK"
 	}
 	b.firstSight(c.Path, fmt.Sprintf("the backend answers %d to this path: such pushes are answered with success and not repeated", e.Status))
 	return msg.Answer{}, err
 }
 
 // once is a call whose answer stands, whatever it is.
-func (b *Backend) once(ctx context.Context, c Call) (msg.Answer, error) {
+func (b *Backend) once(ctx context.Context, c *Call) (msg.Answer, error) {
 	done, err := b.allow()
 	if err != nil {
 		return msg.Answer{}, err

@@ -80,7 +80,7 @@ func (e *Engine) parkLocked(j *job) {
 	e.leaveLane(j)
 	j.keep.Lock()
 	if !j.storedAsync {
-		rec := &record{Push: j.push, Calls: int(j.calls.Load())}
+		rec := &record{Push: *j.push, Calls: int(j.calls.Load())}
 		if err := e.put(rec, store.Async, rec.Push.Created.Add(asyncFor)); err != nil {
 			e.amend(func() error {
 				if e.replied(rec.Push.ID) {
@@ -91,7 +91,6 @@ func (e *Engine) parkLocked(j *job) {
 		}
 	}
 	j.stored, j.released = false, true
-	j.push.Body = nil
 	j.keep.Unlock()
 	// The job stays for a minute, so that a repeat hears the same ack.
 	e.mem.settle(j.push.ID, nil, true)
@@ -154,7 +153,7 @@ func (e *Engine) replyLive(j *job, replies []msg.Reply, more bool) (took Accepte
 // expectMore puts the push of j into the queue, where further replies find it
 // when the job is over.
 func (e *Engine) expectMore(j *job, replies []msg.Reply) error {
-	rec := &record{Push: j.push, Calls: int(j.calls.Load()), Posted: 1, Last: digest(replies)}
+	rec := &record{Push: *j.push, Calls: int(j.calls.Load()), Posted: 1, Last: digest(replies)}
 	j.keep.Lock()
 	defer j.keep.Unlock()
 	if err := e.put(rec, store.Async, rec.Push.Created.Add(asyncFor)); err != nil {

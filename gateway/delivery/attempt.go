@@ -42,12 +42,13 @@ type Verdict struct {
 }
 
 // Deliver takes part in the job of p for as long as the attempt may stay open.
-func (e *Engine) Deliver(p Push, in Arrival) Verdict {
+// p is the engine's from then on.
+func (e *Engine) Deliver(p *Push, in Arrival) Verdict {
 	return e.take(p, in, false)
 }
 
 // take joins the job of p, or makes it and starts it.
-func (e *Engine) take(p Push, in Arrival, pickUp bool) Verdict {
+func (e *Engine) take(p *Push, in Arrival, pickUp bool) Verdict {
 	e.attempts.Add(1)
 	defer e.attempts.Add(-1)
 	svc, ok := e.cfg.Service(p.Service)
@@ -68,7 +69,7 @@ func (e *Engine) take(p Push, in Arrival, pickUp bool) Verdict {
 		e.cfg.Count(p.Service, "joined")
 	case pickUp:
 		e.jobs.Go(func() { e.pickUp(j) })
-	case e.start(j, p) && !over && !late:
+	case e.start(j) && !over && !late:
 		return e.conclude(j, in, n)
 	}
 	switch {

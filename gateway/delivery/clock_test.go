@@ -23,9 +23,9 @@ type fakeBackend struct {
 	calls []Call
 }
 
-func (b *fakeBackend) Post(ctx context.Context, c Call) (msg.Answer, error) {
+func (b *fakeBackend) Post(ctx context.Context, c *Call) (msg.Answer, error) {
 	b.mu.Lock()
-	b.calls = append(b.calls, c)
+	b.calls = append(b.calls, *c)
 	delay := b.delay
 	b.mu.Unlock()
 	if !sleep(ctx, delay) {
@@ -37,7 +37,7 @@ func (b *fakeBackend) Post(ctx context.Context, c Call) (msg.Answer, error) {
 }
 
 // Begin ends the calls that take no time.
-func (b *fakeBackend) Begin(c Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
+func (b *fakeBackend) Begin(c *Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
 	b.mu.Lock()
 	delay := b.delay
 	b.mu.Unlock()
@@ -137,6 +137,14 @@ type house struct {
 	mu      sync.Mutex
 }
 
+func (h *house) Deliver(p Push, in Arrival) Verdict { return h.Engine.Deliver(&p, in) }
+
+func (h *house) PickUp(p Push, in Arrival) Verdict { return h.Engine.PickUp(&p, in) }
+
+func (h *house) Intercept(p Push, text string, in Arrival) (Verdict, bool) {
+	return h.Engine.Intercept(&p, text, in)
+}
+
 func newHouse(t *testing.T, st storage, durable bool) *house {
 	t.Helper()
 	h := &house{backend: &fakeBackend{ans: textAnswer("answer")}, outbox: &fakeOutbox{}, events: map[string]int{}}
@@ -194,6 +202,9 @@ func testPush(n int, kind string) Push {
 	}
 }
 
+// pushed is what an engine is given of p.
+func pushed(p Push) *Push { return &p }
+
 // wechat plays WeChat's side: attempts that are cut, and come again.
 type wechat struct {
 	name   string
@@ -249,7 +260,7 @@ func (w wechat) push(e *Engine, p Push) (heard []Verdict) {
 		ended := make(chan struct{})
 		wg.Go(func() {
 			defer close(ended)
-			v := e.Deliver(p, Arrival{At: at, Gone: func() bool { return time.Since(at) >= w.cut }})
+			v := e.Deliver(pushed(p), Arrival{At: at, Gone: func() bool { return time.Since(at) >= w.cut }})
 			if v.Do == Hang || v.Do == Refuse || time.Since(at) >= w.cut {
 				if v.Written != nil {
 					v.Written.Close()

@@ -22,7 +22,7 @@ const (
 // job is one push in work: one backend call, however many attempts wait for it.
 type job struct {
 	engine   *Engine
-	push     Push
+	push     *Push // never changed
 	svc      *Service
 	class    class
 	first    time.Time // arrival of the first attempt seen here

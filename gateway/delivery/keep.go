@@ -137,7 +137,7 @@ func (e *Engine) keepRunning(j *job) error {
 	if j.stored || j.released {
 		return nil
 	}
-	rec := record{Push: j.push, Calls: 1}
+	rec := record{Push: *j.push, Calls: 1}
 	state, due := store.Running, time.Time{}
 	if j.waitsOutside() {
 		state, due = store.Async, j.push.Created.Add(asyncFor)
@@ -182,7 +182,6 @@ func (e *Engine) release(j *job) {
 	j.keep.Lock()
 	defer j.keep.Unlock()
 	j.released = true
-	j.push.Body = nil
 	if j.stored {
 		j.stored = false
 		e.dropOrAmend(j.push.ID.String())

@@ -161,7 +161,7 @@ func (ln *lateLane) remove(j *job) {
 // asking the backend again. It goes there too behind an earlier one that has
 // to be sent again, or it would overtake it.
 func (e *Engine) sendLate(j *job) {
-	rec := &record{Push: j.push, Calls: int(j.calls.Load()), Answer: split(j.out.all()), Part: j.part}
+	rec := &record{Push: *j.push, Calls: int(j.calls.Load()), Answer: split(j.out.all()), Part: j.part}
 	if len(rec.Answer) > 0 && !e.queuedBehind(j, rec) {
 		j.keep.Lock()
 		if j.stored {

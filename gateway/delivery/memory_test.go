@@ -49,7 +49,7 @@ func memoryRun(steps [][3]int) string {
 		}
 		switch step[0] {
 		case 0, 1, 2: // a push, or its repeat
-			j, fresh, known := m.join(id, ttl, func() *job { return &job{push: Push{ID: id, Service: "s"}} })
+			j, fresh, known := m.join(id, ttl, func() *job { return &job{push: &Push{ID: id, Service: "s"}} })
 			got := fmt.Sprint(fresh, known, j != nil)
 			want := "true false true"
 			switch {
@@ -112,7 +112,7 @@ func TestMemoryBounds(t *testing.T) {
 	m := newMemory()
 	id := func(n int) ID { return ID{0, byte(n), byte(n >> 8), byte(n >> 16), 1} } // of one shard
 	join := func(n int) (fresh bool) {
-		_, fresh, _ = m.join(id(n), time.Hour, func() *job { return &job{push: Push{ID: id(n)}} })
+		_, fresh, _ = m.join(id(n), time.Hour, func() *job { return &job{push: &Push{ID: id(n)}} })
 		return fresh
 	}
 	text := string(make([]byte, 1000))

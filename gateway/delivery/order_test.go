@@ -60,14 +60,14 @@ type halfDead struct {
 	dead string
 }
 
-func (b *halfDead) Post(ctx context.Context, c Call) (msg.Answer, error) {
+func (b *halfDead) Post(ctx context.Context, c *Call) (msg.Answer, error) {
 	if c.PushID == b.dead {
 		return msg.Answer{}, &Failure{Keep: true, Err: errors.New("backend answered 500")}
 	}
 	return b.orderedBackend.Post(ctx, c)
 }
 
-func (b *halfDead) Begin(c Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
+func (b *halfDead) Begin(c *Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
 	return msg.Answer{}, func(ctx context.Context) (msg.Answer, error) { return b.Post(ctx, c) }, nil
 }
 
@@ -93,7 +93,7 @@ func TestLateAnswerDoesNotWaitForAFailingPush(t *testing.T) {
 // into the line leaves no line behind.
 func TestLaneIsGone(t *testing.T) {
 	in(t, func(t *testing.T, h *house) {
-		j := &job{push: testPush(1, "event/VIEW"), svc: h.svc, late: true, told: success}
+		j := &job{push: pushed(testPush(1, "event/VIEW")), svc: h.svc, late: true, told: success}
 		j.out = &outcome{reply: &msg.Reply{Type: "text", Text: "answer"}}
 		h.readyLate(j)
 		synctest.Wait()

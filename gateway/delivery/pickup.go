@@ -143,7 +143,7 @@ func (e *Engine) pending(service, openid string) bool {
 
 // Intercept answers a push whose text is a pick-up word that has something to
 // pick up; false leaves the push to the backend.
-func (e *Engine) Intercept(p Push, text string, in Arrival) (Verdict, bool) {
+func (e *Engine) Intercept(p *Push, text string, in Arrival) (Verdict, bool) {
 	if !e.isPickupWord(p.Service, text) {
 		return Verdict{}, false
 	}
@@ -158,7 +158,7 @@ func (e *Engine) Intercept(p Push, text string, in Arrival) (Verdict, bool) {
 
 // PickUp answers a push whose text is a pick-up word: with the oldest stored
 // answer, waiting for it as for a backend's.
-func (e *Engine) PickUp(p Push, in Arrival) Verdict {
+func (e *Engine) PickUp(p *Push, in Arrival) Verdict {
 	return e.take(p, in, true)
 }
 
@@ -168,10 +168,10 @@ func (e *Engine) pickUp(j *job) {
 	defer cancel()
 	for {
 		changed := e.shelf.changed()
-		key, reply, ok := e.shelf.takeFirst(e, &j.push, j)
+		key, reply, ok := e.shelf.takeFirst(e, j.push, j)
 		over := !ok && !e.pending(j.push.Service, j.push.OpenID)
 		if over { // it may have been stored in between
-			key, reply, ok = e.shelf.takeFirst(e, &j.push, j)
+			key, reply, ok = e.shelf.takeFirst(e, j.push, j)
 		}
 		if ok {
 			j.mu.Lock()

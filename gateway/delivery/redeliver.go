@@ -181,7 +181,7 @@ func (e *Engine) callStored(svc *Service, rec *record) {
 	p := &rec.Push
 	ctx, cancel := context.WithTimeout(e.ctx, svc.Policy.MaxWait)
 	defer cancel()
-	ans, err := svc.Backend.Post(ctx, Call{
+	ans, err := svc.Backend.Post(ctx, &Call{
 		Path: p.Path, OpenID: p.OpenID, PushID: p.ID.String(), Body: e.body(ctx, svc, p),
 		Attempt: rec.Calls + 1, Late: svc.via(), Origin: p.Traceparent,
 	})
@@ -335,7 +335,7 @@ func (e *Engine) abandon() {
 		if j.isPickUp || out != nil && (told == replied || out.failed || out.parked || out.kept != nil) {
 			continue // on its shelf, or on disk already
 		}
-		rec := record{Push: j.push, Calls: int(j.calls.Load()), Error: errDrained.Error(), Part: j.part}
+		rec := record{Push: *j.push, Calls: int(j.calls.Load()), Error: errDrained.Error(), Part: j.part}
 		state, due := store.Waiting, time.Now()
 		if out != nil {
 			rec.Answer = split(out.all())

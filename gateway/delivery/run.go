@@ -21,44 +21,43 @@ const eager = 50 * time.Millisecond
 // rest brings a call that has begun to its end.
 type rest = func(context.Context) (msg.Answer, error)
 
-// start makes the one backend call of a new job for its push p; over says that
-// the job has its outcome already.
-func (e *Engine) start(j *job, p Push) (over bool) {
+// start makes the one backend call of a new job; over says that the job has its
+// outcome already.
+func (e *Engine) start(j *job) (over bool) {
 	e.jobs.Add(1)
 	defer e.jobs.Done()
 	within := j.inlineTime(j.base + 1)
-	body, atHand := e.bodyAtHand(j.svc, &p)
+	body, atHand := e.bodyAtHand(j.svc, j.push)
 	if !atHand {
-		e.runApart(j, p, nil, nil, within)
+		e.runApart(j, nil, nil, within)
 		return false
 	}
-	ans, rest, err := j.svc.Backend.Begin(e.nextCall(j, &p, body, within), eager)
+	ans, rest, err := j.svc.Backend.Begin(e.nextCall(j, body, within), eager)
 	switch {
 	case rest != nil:
-		e.runApart(j, p, body, rest, within)
+		e.runApart(j, body, rest, within)
 		return false
 	case err != nil && mayRetry(err):
-		e.runApart(j, p, body, func(context.Context) (msg.Answer, error) { return ans, err }, within)
+		e.runApart(j, body, func(context.Context) (msg.Answer, error) { return ans, err }, within)
 		return false
 	}
 	e.answered(j, ans, err)
 	return !ans.Async
 }
 
-// runApart is run in a goroutine of its own. (A closure in start would put p on
-// the heap for the calls that need none.)
-func (e *Engine) runApart(j *job, p Push, body []byte, rest rest, within time.Duration) {
-	e.jobs.Go(func() { e.run(j, p, body, rest, within) })
+// runApart is run in a goroutine of its own.
+func (e *Engine) runApart(j *job, body []byte, rest rest, within time.Duration) {
+	e.jobs.Go(func() { e.run(j, body, rest, within) })
 }
 
 // run makes the call of a job, or goes on with the one that rest stands for.
-func (e *Engine) run(j *job, p Push, body []byte, rest rest, within time.Duration) {
+func (e *Engine) run(j *job, body []byte, rest rest, within time.Duration) {
 	ctx, cancel := context.WithTimeout(e.ctx, j.svc.Policy.MaxWait)
 	defer cancel()
 	if body == nil {
-		body = e.body(ctx, j.svc, &p)
+		body = e.body(ctx, j.svc, j.push)
 	}
-	ans, err := e.call(ctx, j, &p, body, rest, within)
+	ans, err := e.call(ctx, j, body, rest, within)
 	e.answered(j, ans, err)
 }
 
@@ -91,7 +90,7 @@ func (e *Engine) finishFailed(j *job, err error) {
 // call posts the push, or brings a call that has begun to its end, and does so
 // again after a pause while the backend cannot be reached and the answer could
 // still be passive.
-func (e *Engine) call(ctx context.Context, j *job, p *Push, body []byte, rest rest, within time.Duration) (msg.Answer, error) {
+func (e *Engine) call(ctx context.Context, j *job, body []byte, rest rest, within time.Duration) (msg.Answer, error) {
 	for {
 		var ans msg.Answer
 		var err error
@@ -99,7 +98,7 @@ func (e *Engine) call(ctx context.Context, j *job, p *Push, body []byte, rest re
 			ans, err = rest(ctx)
 			rest = nil
 		} else {
-			ans, err = j.svc.Backend.Post(ctx, e.nextCall(j, p, body, within))
+			ans, err = j.svc.Backend.Post(ctx, e.nextCall(j, body, within))
 		}
 		n := int(j.calls.Load())
 		if err == nil || !mayRetry(err) || n > len(retryPauses) {
@@ -113,8 +112,9 @@ func (e *Engine) call(ctx context.Context, j *job, p *Push, body []byte, rest re
 }
 
 // nextCall is one more call of j's backend.
-func (e *Engine) nextCall(j *job, p *Push, body []byte, within time.Duration) Call {
-	return Call{
+func (e *Engine) nextCall(j *job, body []byte, within time.Duration) *Call {
+	p := j.push
+	return &Call{
 		Path: p.Path, OpenID: p.OpenID, PushID: p.ID.String(), Body: body,
 		Attempt: int(j.calls.Add(1)), ReplyWithin: within - time.Since(j.first), Late: j.svc.via(), Traceparent: p.Traceparent,
 	}
@@ -264,7 +264,7 @@ func (e *Engine) finish(j *job, out *outcome) bool {
 func (e *Engine) fail(j *job, err error) *outcome {
 	f := failure(err)
 	drained := errors.Is(context.Cause(e.ctx), errDrained)
-	rec := record{Push: j.push, Calls: int(j.calls.Load()), Error: f.Error()}
+	rec := record{Push: *j.push, Calls: int(j.calls.Load()), Error: f.Error()}
 	if f.Timeout && !drained {
 		rec.Timeouts = 1
 	}
@@ -330,7 +330,7 @@ func (e *Engine) follow(j *job, rest []msg.Reply) {
 	e.jobs.Go(func() {
 		rec := j.out.kept
 		if rec == nil {
-			rec = &record{Push: j.push, Calls: int(j.calls.Load()), Answer: rest, Rest: true, Part: e.partName()}
+			rec = &record{Push: *j.push, Calls: int(j.calls.Load()), Answer: rest, Rest: true, Part: e.partName()}
 		}
 		if !sleep(e.ctx, followAfter) {
 			e.putBack(rec, errDrained)
@@ -352,7 +352,7 @@ func (e *Engine) keepRest(j *job, out *outcome) {
 	if !e.cfg.Durable || out.reply != nil || len(out.rest) == 0 {
 		return
 	}
-	rec := &record{Push: j.push, Calls: int(j.calls.Load()), Answer: out.rest, Rest: true, Part: e.partName()}
+	rec := &record{Push: *j.push, Calls: int(j.calls.Load()), Answer: out.rest, Rest: true, Part: e.partName()}
 	if err := e.put(rec, store.Running, time.Time{}); err != nil {
 		e.cfg.Log.Warn("an answer could not be stored before it is sent", "service", j.push.Service, "push", j.push.ID.String(), "err", err)
 		return

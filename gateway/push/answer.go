@@ -40,7 +40,7 @@ func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *m
 	if h.cfg.Echo {
 		return h.echo(m, kind)
 	}
-	p := delivery.Push{
+	p := &delivery.Push{
 		ID: id, Service: h.cfg.Service, OpenID: m.FromUserName, Kind: kind, Path: path,
 		Body: m.JSON, Info: h.info(m, kind), Question: m.Content, Created: now, Traceparent: traceparent,
 	}

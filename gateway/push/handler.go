@@ -24,13 +24,13 @@ import (
 
 // Deliverer answers a push, from its backend or from what it knows.
 type Deliverer interface {
-	Deliver(p delivery.Push, in delivery.Arrival) delivery.Verdict
+	Deliver(p *delivery.Push, in delivery.Arrival) delivery.Verdict
 }
 
 // Interceptor may answer a push before the backend does; false leaves it to
 // the next one. text is what the user wrote, "" for other kinds.
 type Interceptor interface {
-	Intercept(p delivery.Push, text string, in delivery.Arrival) (delivery.Verdict, bool)
+	Intercept(p *delivery.Push, text string, in delivery.Arrival) (delivery.Verdict, bool)
 }
 
 // Config is one account as far as its pushes are concerned.

@@ -24,8 +24,8 @@ type deliverer struct {
 	got     []delivery.Push
 }
 
-func (d *deliverer) Deliver(p delivery.Push, _ delivery.Arrival) delivery.Verdict {
-	d.got = append(d.got, p)
+func (d *deliverer) Deliver(p *delivery.Push, _ delivery.Arrival) delivery.Verdict {
+	d.got = append(d.got, *p)
 	return d.verdict
 }
 
@@ -181,7 +181,7 @@ func TestProbeStaysHere(t *testing.T) {
 		a := newAccount(t, func(c *Config) {
 			c.Interacted = func(openid, _ string, _ time.Time) { heard = append(heard, "interacted "+openid) }
 			c.Answered = func(kind, _, _ string, _ int, _ time.Duration) { heard = append(heard, "answered "+kind) }
-			c.Intercept = []Interceptor{interceptor(func(p delivery.Push) { heard = append(heard, "intercepted "+p.Kind) })}
+			c.Intercept = []Interceptor{interceptor(func(p *delivery.Push) { heard = append(heard, "intercepted "+p.Kind) })}
 		})
 		before := time.Now().Unix()
 		got, err := a.post(t, body)
@@ -214,9 +214,9 @@ func TestProbeStaysHere(t *testing.T) {
 }
 
 // interceptor sees pushes and leaves them to the next.
-type interceptor func(delivery.Push)
+type interceptor func(*delivery.Push)
 
-func (f interceptor) Intercept(p delivery.Push, _ string, _ delivery.Arrival) (delivery.Verdict, bool) {
+func (f interceptor) Intercept(p *delivery.Push, _ string, _ delivery.Arrival) (delivery.Verdict, bool) {
 	f(p)
 	return delivery.Verdict{}, false
 }
