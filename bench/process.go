@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// process is a measured program. It ends with its context.
+type process struct {
+	cmd  *exec.Cmd
+	addr string
+	over bool
+}
+
+// start runs cmd, which is to listen on addr.
+func start(cmd *exec.Cmd, addr string) (*process, error) {
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 20 * time.Second
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("cannot start %s (make build first): %w", cmd.Path, err)
+	}
+	p := &process{cmd: cmd, addr: addr}
+	if err := waitFor(addr); err != nil {
+		p.stop()
+		return nil, fmt.Errorf("%w: %s", err, said.String())
+	}
+	return p, nil
+}
+
+// startBare runs the bare proxy in front of w's backend.
+func startBare(ctx context.Context, w *world) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	return start(exec.CommandContext(ctx, self, "-proxy-to", w.backend, "-listen", addr), addr)
+}
+
+// startGateway runs a gateway as s says.
+func startGateway(ctx context.Context, w *world, program string, s setup) (*process, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.CreateTemp(w.dir, "*.json")
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if _, err := file.Write(w.conf(addr, s)); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, program)
+	cmd.Env = append(os.Environ(), "CONF_FILE="+file.Name())
+	cmd.Dir = w.dir
+	return start(cmd, addr)
+}
+
+// stop ends the process. A second call does nothing.
+func (p *process) stop() {
+	if p.over {
+		return
+	}
+	p.over = true
+	// Not an interrupt, which is ignored by what a shell has put into the background.
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.cmd.Wait() // the bare proxy has no handler for the signal
+}
+
+// cpu is the processor time that the process has used.
+func (p *process) cpu() (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	return parseStat(string(text))
+}
+
+// parseStat reads the processor time of /proc/PID/stat, see proc_pid_stat(5).
+func parseStat(text string) (time.Duration, error) {
+	const tick = 10 * time.Millisecond
+	f := strings.Fields(text[strings.LastIndexByte(text, ')')+1:]) // behind the name, which may hold anything
+	if len(f) < 13 {
+		return 0, fmt.Errorf("cannot read processor time from %q", text)
+	}
+	user, err := strconv.Atoi(f[11])
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.Atoi(f[12])
+	return time.Duration(user+system) * tick, err
+}
+
+// ownCPU is the processor time that this process has used: load and backend.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func waitFor(addr string) error {
+	for range 100 {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			return c.Close()
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return fmt.Errorf("nothing listens on %s", addr)
+}
+
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
