@@ -48,7 +48,7 @@ func TestConfigurationsAreGood(t *testing.T) {
 
 // The ages that delivery reads as a repeat begin at 4 s.
 func TestTurnsAreShorterThanWeChatsPause(t *testing.T) {
-	o := options{conns: 1, rounds: 1, length: 4 * time.Second}
+	o := options{conns: 1, many: 1, accounts: 1, rounds: 1, length: 4 * time.Second}
 	if err := o.check(); err == nil {
 		t.Error("turns of 4 s are taken")
 	}

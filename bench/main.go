@@ -21,9 +21,15 @@ func main() {
 	listen := flag.String("listen", "", "address of the bare proxy")
 	flag.IntVar(&o.conns, "conns", 64, "pushes under way at a time, and connections unless a line names more")
 	flag.DurationVar(&o.length, "for", time.Second, "length of one turn, at most 3s")
-	flag.IntVar(&o.rounds, "rounds", 15, "turns of each line")
+	flag.IntVar(&o.rounds, "rounds", 11, "turns of each line")
+	flag.BoolVar(&o.half, "half", true, "measure the times of answers at half load too")
+	flag.IntVar(&o.accounts, "accounts", 1000, "accounts of the line that has many")
+	flag.IntVar(&o.many, "many", 10_000, "connections of the lines that have many")
+	flag.IntVar(&o.pushes, "pushes", 600_000, "pushes that the gateway with many connections has to answer before its memory counts: more than it remembers")
 	flag.StringVar(&o.program, "gateway", "./wx-gateway", "the program to measure")
+	flag.StringVar(&o.reference, "reference", "", "another program that takes the same configuration, to be measured beside it")
 	flag.StringVar(&o.only, "only", "", "measure only the lines whose name holds this")
+	flag.BoolVar(&o.markdown, "markdown", false, "write the tables as README.md holds them")
 	flag.Parse()
 	if *proxyTo != "" {
 		exit(bareProxy(*listen, *proxyTo))
@@ -42,11 +48,17 @@ func exit(err error) {
 
 // options are the flags.
 type options struct {
-	conns   int
-	length  time.Duration
-	rounds  int
-	program string // the gateway
-	only    string // part of the names of the lines to measure, "" for all
+	conns     int
+	length    time.Duration // of a turn
+	rounds    int
+	half      bool
+	accounts  int
+	many      int // connections
+	pushes    int
+	program   string // the gateway
+	reference string // "" for none
+	only      string // part of the names of the lines to measure, "" for all
+	markdown  bool
 }
 
 func (o *options) check() (err error) {
@@ -54,8 +66,13 @@ func (o *options) check() (err error) {
 	if o.length <= 0 || o.length > 3*time.Second {
 		return fmt.Errorf("-for %s: a turn takes up to 3s, since the pushes of a turn are signed before it; more -rounds measure longer", o.length)
 	}
-	if o.conns < 1 || o.rounds < 1 {
-		return fmt.Errorf("-conns and -rounds must be at least 1")
+	if o.conns < 1 || o.rounds < 1 || o.accounts < 1 || o.many < o.conns {
+		return fmt.Errorf("-conns, -rounds and -accounts must be at least 1, -many at least -conns")
+	}
+	if o.reference != "" {
+		if o.reference, err = filepath.Abs(o.reference); err != nil {
+			return err
+		}
 	}
 	o.program, err = filepath.Abs(o.program)
 	return err
@@ -70,20 +87,10 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer w.close()
-	var rep report
-	for _, f := range []func(context.Context, *world, options) (*race, error){plainRace, sealedRace} {
-		r, err := f(ctx, w, o)
-		if err != nil {
-			return err
-		}
-		if r != nil {
-			err = r.run(ctx, o)
-			rep.add(r)
-			r.close()
-		}
-		if err != nil {
-			return err
-		}
+	rep := newReport(o)
+	if err := (runner{ctx: ctx, w: w, o: o}).all(rep); err != nil {
+		return err
 	}
-	return rep.write(os.Stdout, o)
+	rep.write(os.Stdout, o)
+	return nil
 }

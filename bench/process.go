@@ -7,8 +7,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -79,37 +77,6 @@ func (p *process) stop() {
 	// Not an interrupt, which is ignored by what a shell has put into the background.
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	p.cmd.Wait() // the bare proxy has no handler for the signal
-}
-
-// cpu is the processor time that the process has used.
-func (p *process) cpu() (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	return parseStat(string(text))
-}
-
-// parseStat reads the processor time of /proc/PID/stat, see proc_pid_stat(5).
-func parseStat(text string) (time.Duration, error) {
-	const tick = 10 * time.Millisecond
-	f := strings.Fields(text[strings.LastIndexByte(text, ')')+1:]) // behind the name, which may hold anything
-	if len(f) < 13 {
-		return 0, fmt.Errorf("cannot read processor time from %q", text)
-	}
-	user, err := strconv.Atoi(f[11])
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.Atoi(f[12])
-	return time.Duration(user+system) * tick, err
-}
-
-// ownCPU is the processor time that this process has used: load and backend.
-func ownCPU() time.Duration {
-	var u syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func waitFor(addr string) error {

@@ -99,13 +99,3 @@ func TestReadAnswer(t *testing.T) {
 		t.Errorf("two answers at once: %v", err)
 	}
 }
-
-func TestParseStat(t *testing.T) {
-	got, err := parseStat("4242 (wx) gate) S 1 4242 4242 0 -1 4194560 17310 0 0 0 250 125 0 0 20 0 8 0 6017 1268981760 17894")
-	if err != nil || got != 3750*time.Millisecond {
-		t.Errorf("parseStat = %v, %v", got, err)
-	}
-	if _, err := parseStat("4242 (short) S 1"); err == nil {
-		t.Error("a short line is taken")
-	}
-}

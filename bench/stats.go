@@ -21,3 +21,12 @@ func quantile(values []float64, q float64) float64 {
 }
 
 func median(values []float64) float64 { return quantile(values, 0.5) }
+
+// pick is the values at the indices given.
+func pick(values []float64, indices []int) []float64 {
+	var some []float64
+	for _, i := range indices {
+		some = append(some, values[i])
+	}
+	return some
+}
