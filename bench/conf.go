@@ -33,11 +33,14 @@ func newAccount(n int, key bool) account {
 	return a
 }
 
+const pprofPath = "/debug/pprof"
+
 // setup is one configuration of a gateway.
 type setup struct {
 	accounts []account
 	userInfo bool
 	dataDir  string
+	internal string // host:port of the internal endpoints, "" for none
 }
 
 // conf is the configuration file of a gateway that listens on addr. It keeps
@@ -73,6 +76,10 @@ func (w *world) conf(addr string, s setup) []byte {
 	}
 	if s.dataDir != "" {
 		c["data-dir"] = s.dataDir
+	}
+	if s.internal != "" {
+		c["internal"] = map[string]any{"listen": s.internal}
+		c["common-endpoints"] = map[string]any{"pprof": pprofPath}
 	}
 	text, err := codec.Marshal(c)
 	if err != nil {

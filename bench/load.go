@@ -10,15 +10,18 @@ import (
 // load is what one measured program is loaded with: pushes of some lines over
 // some open connections.
 type load struct {
-	conns   []*conn
-	lines   []line
-	workers int // pushes under way at a time
+	conns []*conn
+	lines []line
+	next  []int // connection that each worker goes on with: as many as pushes are under way at a time
 }
 
 // newLoad opens conns connections to addr. Connection c carries pushes of
 // lines[c%len(lines)].
 func newLoad(addr string, lines []line, workers, conns int) (*load, error) {
-	l := &load{lines: lines, workers: workers}
+	l := &load{lines: lines, next: make([]int, workers)}
+	for i := range l.next {
+		l.next[i] = i
+	}
 	for i := range conns {
 		c := &conn{addr: addr, line: lines[i%len(lines)]}
 		if err := c.dial(); err != nil {
@@ -77,18 +80,19 @@ func (t *tally) add(other tally) {
 func (l *load) closed(length time.Duration) tally {
 	var over atomic.Bool
 	time.AfterFunc(length, func() { over.Store(true) })
-	tallies := make([]tally, l.workers)
+	tallies := make([]tally, len(l.next))
 	var wg sync.WaitGroup
 	began := time.Now()
-	for w := range l.workers {
+	for w := range l.next {
 		wg.Go(func() {
 			out, in := make([]byte, bufferSize), make([]byte, bufferSize)
 			var t tally
-			for i := w; !over.Load(); i += l.workers {
-				if i >= len(l.conns) {
-					i = w
+			for !over.Load() {
+				err := l.conns[l.next[w]].push(out, in)
+				if l.next[w] += len(l.next); l.next[w] >= len(l.conns) {
+					l.next[w] = w
 				}
-				if err := l.conns[i].push(out, in); err != nil {
+				if err != nil {
 					t.failed++
 					t.why = err
 					continue

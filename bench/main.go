@@ -29,6 +29,7 @@ func main() {
 	flag.StringVar(&o.program, "gateway", "./wx-gateway", "the program to measure")
 	flag.StringVar(&o.reference, "reference", "", "another program that takes the same configuration, to be measured beside it")
 	flag.StringVar(&o.only, "only", "", "measure only the lines whose name holds this")
+	flag.StringVar(&o.heap, "heap", "", "write the memory profile of the gateway with many connections to this file")
 	flag.BoolVar(&o.markdown, "markdown", false, "write the tables as README.md holds them")
 	flag.Parse()
 	if *proxyTo != "" {
@@ -57,6 +58,7 @@ type options struct {
 	pushes    int
 	program   string // the gateway
 	reference string // "" for none
+	heap      string // file of the memory profile, "" for none
 	only      string // part of the names of the lines to measure, "" for all
 	markdown  bool
 }

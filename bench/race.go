@@ -14,11 +14,12 @@ import (
 type race struct {
 	entrants []*entrant
 	pairs    [][2]*entrant // to be compared with each other beside their bases
+	internal string        // of the gateway with many accounts: host:port
 	undo     []func()
 }
 
 // enter adds proc, which then belongs to the race, under load over conns
-// connections with pushes of lines.
+// connections with pushes of lines, and warms it up.
 func (r *race) enter(name string, proc *process, base *entrant, workers, conns int, lines ...line) (*entrant, error) {
 	r.undo = append(r.undo, proc.stop)
 	l, err := newLoad(proc.addr, lines, workers, conns)
@@ -28,7 +29,8 @@ func (r *race) enter(name string, proc *process, base *entrant, workers, conns i
 	r.undo = append(r.undo, l.close)
 	e := &entrant{name: name, proc: proc, load: l, base: base}
 	r.entrants = append(r.entrants, e)
-	return e, nil
+	// At once, since a connection that sends nothing after it was opened is soon closed.
+	return e, e.warmUp()
 }
 
 // compare has the report show a beside b, if both take part.
@@ -55,11 +57,6 @@ func (r *race) close() {
 
 // run measures the entrants, each o.rounds times.
 func (r *race) run(ctx context.Context, o options) error {
-	for _, e := range r.entrants {
-		if err := e.warmUp(); err != nil {
-			return err
-		}
-	}
 	for i := range o.rounds {
 		// Each begins a round as often as any other.
 		for _, e := range slices.Concat(r.entrants[i%len(r.entrants):], r.entrants[:i%len(r.entrants)]) {

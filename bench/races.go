@@ -49,6 +49,11 @@ func (r runner) all(rep *report) error {
 		if err := c.fill(r.ctx, r.o); err != nil {
 			return err
 		}
+		if r.o.heap != "" {
+			if err := profile(c.internal, r.o.heap); err != nil {
+				return err
+			}
+		}
 		return rep.memories(c)
 	}
 	if err := r.measure(rep, r.plain, halves); err != nil {
