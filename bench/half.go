@@ -10,9 +10,9 @@ import (
 // half is what an entrant and its base need for a push when both are sent half
 // of what the entrant can do.
 type half struct {
-	name      string
+	*entrant
 	rate      float64 // pushes a second
-	own, base latencies
+	own, bare latencies
 	noise     []float64
 }
 
@@ -24,22 +24,16 @@ func (r *race) halfLoad(ctx context.Context, o options) ([]*half, error) {
 	var all []*half
 	for _, e := range r.entrants {
 		if e.base != nil {
-			all = append(all, &half{name: e.name, rate: median(e.rates(r.counted())) / 2})
+			all = append(all, &half{entrant: e, rate: e.best() / 2})
 		}
 	}
 	for i := range o.rounds {
-		j := 0
-		for _, e := range r.entrants {
-			if e.base == nil {
-				continue
-			}
-			h := all[j]
-			j++
-			if err := h.round(ctx, i, e, o.length); err != nil {
+		for _, h := range all {
+			if err := h.round(ctx, i, o.length); err != nil {
 				return nil, err
 			}
-			fmt.Fprintf(os.Stderr, "half load %d: %s at %.0f: p50 %s, p99 %s; %s p50 %s, p99 %s; others used %.0f %%\n", i+1, e.name, h.rate,
-				last(h.own.p50), last(h.own.p99), e.base.name, last(h.base.p50), last(h.base.p99), 100*h.noise[i])
+			fmt.Fprintf(os.Stderr, "half load %d: %s at %.0f: p50 %s, p99 %s; %s p50 %s, p99 %s; others used %.0f %%\n", i+1, h.name, h.rate,
+				last(h.own.p50), last(h.own.p99), h.base.name, last(h.bare.p50), last(h.bare.p99), 100*h.noise[i])
 		}
 	}
 	return all, nil
@@ -49,13 +43,13 @@ func last(nanoseconds []float64) time.Duration {
 	return time.Duration(nanoseconds[len(nanoseconds)-1]).Round(time.Microsecond)
 }
 
-// round gives e and its base a turn each; who begins changes.
-func (h *half) round(ctx context.Context, i int, e *entrant, length time.Duration) error {
-	own := func() (float64, error) { return h.own.turn(ctx, e, h.rate, length) }
-	base := func() (float64, error) { return h.base.turn(ctx, e.base, h.rate, length) }
-	first, second := own, base
+// round gives the entrant and its base a turn each; who begins changes.
+func (h *half) round(ctx context.Context, i int, length time.Duration) error {
+	own := func() (float64, error) { return h.own.turn(ctx, h.entrant, h.rate, length) }
+	bare := func() (float64, error) { return h.bare.turn(ctx, h.base, h.rate, length) }
+	first, second := own, bare
 	if i%2 == 1 {
-		first, second = base, own
+		first, second = bare, own
 	}
 	a, err := first()
 	if err != nil {

@@ -29,7 +29,7 @@ func main() {
 	flag.StringVar(&o.program, "gateway", "./wx-gateway", "the program to measure")
 	flag.StringVar(&o.reference, "reference", "", "another program that takes the same configuration, to be measured beside it")
 	flag.StringVar(&o.only, "only", "", "measure only the lines whose name holds this")
-	flag.StringVar(&o.heap, "heap", "", "write the memory profile of the gateway with many connections to this file")
+	flag.StringVar(&o.profile, "profile", "", "write a processor and a memory profile of each line to this folder")
 	flag.BoolVar(&o.markdown, "markdown", false, "write the tables as README.md holds them")
 	flag.Parse()
 	if *proxyTo != "" {
@@ -58,7 +58,7 @@ type options struct {
 	pushes    int
 	program   string // the gateway
 	reference string // "" for none
-	heap      string // file of the memory profile, "" for none
+	profile   string // folder of the profiles, "" for none
 	only      string // part of the names of the lines to measure, "" for all
 	markdown  bool
 }
@@ -70,6 +70,11 @@ func (o *options) check() (err error) {
 	}
 	if o.conns < 1 || o.rounds < 1 || o.accounts < 1 || o.many < o.conns {
 		return fmt.Errorf("-conns, -rounds and -accounts must be at least 1, -many at least -conns")
+	}
+	if o.profile != "" {
+		if err := os.MkdirAll(o.profile, 0o755); err != nil {
+			return err
+		}
 	}
 	if o.reference != "" {
 		if o.reference, err = filepath.Abs(o.reference); err != nil {
@@ -84,7 +89,7 @@ func run(ctx context.Context, o options) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	w, err := newWorld()
+	w, err := newWorld(o.profile != "")
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,6 @@ import (
 	"os"
 	"syscall"
 	"time"
-
-	"github.com/valyala/fasthttp"
 )
 
 // many is what the entrants with many connections are called; few, the others.
@@ -67,16 +65,9 @@ func (r runner) manyAccounts() (*race, error) {
 		if err != nil {
 			return err
 		}
-		crowd := setup{accounts: all}
-		if r.o.heap != "" {
-			if crowd.internal, err = freeAddr(); err != nil {
-				return err
-			}
-		}
-		if proc, err = startGateway(r.ctx, r.w, r.o.program, crowd); err != nil {
+		if proc, err = startGateway(r.ctx, r.w, r.o.program, setup{accounts: all}); err != nil {
 			return err
 		}
-		c.internal = crowd.internal
 		many, err := c.enter(name, proc, few, r.o.conns, r.o.many, lines...)
 		c.pairs = append(c.pairs, [2]*entrant{many, few})
 		return err
@@ -132,19 +123,6 @@ func (r *race) fill(ctx context.Context, o options) error {
 	case <-time.After(5 * time.Second):
 	}
 	return ctx.Err()
-}
-
-// profile writes the memory profile of the gateway whose internal endpoints
-// are at addr to file. The sizes of stacks and of all else are behind it.
-func profile(addr, file string) error {
-	status, text, err := fasthttp.Get(nil, "http://"+addr+pprofPath+"/heap?debug=1")
-	if err == nil && status != fasthttp.StatusOK {
-		err = fmt.Errorf("status %d: %s", status, text)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot read the memory profile: %w", err)
-	}
-	return os.WriteFile(file, text, 0o644)
 }
 
 // files says why a process cannot hold that many connections, if so. The Go

@@ -15,7 +15,9 @@ import (
 type process struct {
 	cmd  *exec.Cmd
 	addr string
-	over bool
+	// profiles is the URL of its profiles, "" when it serves none.
+	profiles string
+	over     bool
 }
 
 // start runs cmd, which is to listen on addr.
@@ -54,6 +56,11 @@ func startGateway(ctx context.Context, w *world, program string, s setup) (*proc
 	if err != nil {
 		return nil, err
 	}
+	if w.profiles {
+		if s.internal, err = freeAddr(); err != nil {
+			return nil, err
+		}
+	}
 	file, err := os.CreateTemp(w.dir, "*.json")
 	if err != nil {
 		return nil, err
@@ -65,7 +72,11 @@ func startGateway(ctx context.Context, w *world, program string, s setup) (*proc
 	cmd := exec.CommandContext(ctx, program)
 	cmd.Env = append(os.Environ(), "CONF_FILE="+file.Name())
 	cmd.Dir = w.dir
-	return start(cmd, addr)
+	p, err := start(cmd, addr)
+	if err == nil && w.profiles {
+		p.profiles = "http://" + s.internal + pprofPath
+	}
+	return p, err
 }
 
 // stop ends the process. A second call does nothing.

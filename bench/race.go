@@ -14,7 +14,6 @@ import (
 type race struct {
 	entrants []*entrant
 	pairs    [][2]*entrant // to be compared with each other beside their bases
-	internal string        // of the gateway with many accounts: host:port
 	undo     []func()
 }
 

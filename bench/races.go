@@ -30,6 +30,11 @@ func (r runner) measure(rep *report, start func() (*race, error), then func(*rac
 	if err := then(c); err != nil {
 		return err
 	}
+	if r.o.profile != "" {
+		if err := c.profile(r.o.profile); err != nil {
+			return err
+		}
+	}
 	rep.failures(c)
 	return nil
 }
@@ -48,11 +53,6 @@ func (r runner) all(rep *report) error {
 	memory := func(c *race) error {
 		if err := c.fill(r.ctx, r.o); err != nil {
 			return err
-		}
-		if r.o.heap != "" {
-			if err := profile(c.internal, r.o.heap); err != nil {
-				return err
-			}
 		}
 		return rep.memories(c)
 	}

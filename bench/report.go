@@ -55,8 +55,8 @@ func newReport(o options) *report {
 			head: []string{"pushes/s", "ratio", "half of it", "by cpu", "cpu/push", "bare/s", "bare cpu", "load cpu"}},
 		half: table{about: "At half of that rate, gateway and bare proxy alike:",
 			head: []string{"pushes/s", "p50", "p99", "bare p50", "bare p99"}},
-		compared: table{about: "Compared with each other in the same turns:",
-			head: []string{"pushes/s", "compared with", "pushes/s", "ratio", "half of it", "by cpu"}},
+		compared: table{about: "In pairs, the ratio to the line above:",
+			head: []string{"pushes/s", "cpu/push", "load cpu", "ratio", "half of it", "by cpu"}},
 		memory: table{about: "Memory of the gateway's process:",
 			head: []string{"all connections open", "highest", "at the end", "pushes answered"}},
 	}
@@ -79,7 +79,16 @@ func (rep *report) race(r *race) {
 	}
 	for _, p := range r.pairs {
 		c := newComparison(p[0], p[1], rounds)
-		rep.compared.add(p[0].name, perSecond(p[0].best()), p[1].name, perSecond(p[1].best()), c.ratio, c.half, c.byCPU)
+		for _, e := range []*entrant{p[1], p[0]} {
+			cpu, whole := e.perPush(rounds)
+			row := []string{e.name, perSecond(e.best()), micro(cpu), micro(whole - cpu)}
+			if e == p[0] {
+				row = append(row, c.ratio, c.half, c.byCPU)
+			} else {
+				row = append(row, "", "", "")
+			}
+			rep.compared.add(row...)
+		}
 	}
 }
 
@@ -90,7 +99,7 @@ func (rep *report) halves(all []*half) {
 		at := func(values []float64) string {
 			return milli(time.Duration(median(pick(values, rounds))))
 		}
-		rep.half.add(h.name, perSecond(h.rate), at(h.own.p50), at(h.own.p99), at(h.base.p50), at(h.base.p99))
+		rep.half.add(h.name, perSecond(h.rate), at(h.own.p50), at(h.own.p99), at(h.bare.p50), at(h.bare.p99))
 	}
 }
 

@@ -17,17 +17,18 @@ type world struct {
 	dir      string
 	backend  string       // host:port
 	wechat   string       // URL
+	profiles bool         // every gateway serves its profiles
 	ids      atomic.Int64 // pushes made so far: each has a MsgId of its own
 	server   *fasthttp.Server
 	platform *sim.Platform
 }
 
-func newWorld() (*world, error) {
+func newWorld(profiles bool) (*world, error) {
 	dir, err := os.MkdirTemp("", "wx-bench")
 	if err != nil {
 		return nil, err
 	}
-	w := &world{dir: dir, platform: sim.New(sim.Config{Log: slog.New(slog.DiscardHandler)})}
+	w := &world{dir: dir, profiles: profiles, platform: sim.New(sim.Config{Log: slog.New(slog.DiscardHandler)})}
 	w.server = &fasthttp.Server{NoDefaultServerHeader: true, NoDefaultDate: true, Handler: func(ctx *fasthttp.RequestCtx) {
 		ctx.SetContentType("application/json")
 		ctx.SetBodyString(`{"type":"text","msg":"the answer of the backend"}`)
