@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,5 +56,14 @@ func TestTurnsAreShorterThanWeChatsPause(t *testing.T) {
 	o.length = time.Second
 	if err := o.check(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTooManyConnections(t *testing.T) {
+	if err := files(1); err != nil {
+		t.Error(err)
+	}
+	if err := files(1 << 40); err == nil || !strings.Contains(err.Error(), "ulimit -Hn") {
+		t.Errorf("2^40 connections: %v", err)
 	}
 }

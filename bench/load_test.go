@@ -54,21 +54,23 @@ func TestClosedGoesRoundAllConnections(t *testing.T) {
 		_, id, _ := strings.Cut(string(ctx.PostBody()), "<MsgId>")
 		pushes[id]++
 		ctx.SetBodyString(reply)
-	}), 3, 10)
-	used := func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		return len(peers)
-	}
+	}), 1, 10)
 	var all tally
-	for i := 0; i < 1000 && used() < 10; i++ { // no turn is long enough for all
-		all.add(l.closed(time.Microsecond))
+	for all.sent < 35 { // a turn goes on where the one before ended
+		all.add(l.closed(100 * time.Microsecond))
 	}
 	if all.failed > 0 {
 		t.Fatal(all.why)
 	}
-	if used() != 10 || int64(len(pushes)) != all.sent {
+	mu.Lock()
+	defer mu.Unlock()
+	if len(peers) != 10 || int64(len(pushes)) != all.sent {
 		t.Errorf("%d connections were used and %d pushes differ, want 10 and %d", len(peers), len(pushes), all.sent)
+	}
+	for peer, n := range peers {
+		if share := int(all.sent) / 10; n != share && n != share+1 {
+			t.Errorf("%s carried %d of %d pushes", peer, n, all.sent)
+		}
 	}
 }
 

@@ -111,11 +111,15 @@ func (r *race) fill(ctx context.Context, o options) error {
 				return err
 			}
 			e.load.prepare(e.likely(o.length))
-			e.add(e.load.closed(o.length))
-			if e.sent == 0 {
-				return fmt.Errorf("%s: no push is answered any more: %w", e.name, e.why)
+			t := e.load.closed(o.length)
+			if t.sent == 0 {
+				return fmt.Errorf("%s: no push is answered any more: %w", e.name, t.why)
 			}
-			fmt.Fprintf(os.Stderr, "%s: %s pushes answered\n", e.name, count(int(e.sent)))
+			const step = 100_000
+			if before := e.sent; (before+t.sent)/step > before/step {
+				fmt.Fprintf(os.Stderr, "%s: %s pushes answered\n", e.name, count(int(before+t.sent)))
+			}
+			e.add(t)
 		}
 	}
 	select {

@@ -58,8 +58,10 @@ func (s *slot) listen(began time.Time, free chan<- *slot) error {
 // returns how long each took in nanoseconds, counted from when it was due: a
 // push that had to wait for a free connection has waited.
 func (l *load) open(a arrivals) (took []float64, t tally, err error) {
-	// The sleeper is not to take the place of a goroutine that has work.
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1))
+	// One more, so that the sleeper does not take the place of a goroutine that has work.
+	before := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(before + 1)
+	defer runtime.GOMAXPROCS(before)
 	slots := make([]*slot, len(l.conns))
 	free := make(chan *slot, len(slots))
 	for i, c := range l.conns {
