@@ -47,9 +47,9 @@ SOAK ?= 10m
 soak: ## mixed traffic through every fault for SOAK: nothing lost, memory flat
 	go test -run '^TestSoak$$' -count 1 -v -timeout 0 ./cmd/wx-gateway -soak $(SOAK)
 
-bench: build ## micro benchmarks, then the running gateway against a bare proxy
+bench: build ## micro benchmarks, then the running gateway against a bare proxy; BENCH holds flags of the latter
 	go test -run '^$$' -bench . -benchmem ./gateway/... ./conf/...
-	go run ./bench
+	go run ./bench $(BENCH)
 
 check: lint test race ## what CI runs
 	go test -tags stdjson ./...
