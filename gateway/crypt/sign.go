@@ -20,7 +20,7 @@ func Sign(parts ...string) string {
 func signature(parts []string) (text [2 * sha1.Size]byte) {
 	sorted := append(make([]string, 0, 8), parts...)
 	slices.Sort(sorted)
-	joined := make([]byte, 0, 2048) // of a size that needs no place on the heap
+	joined := make([]byte, 0, 1024) // of a size that needs no place on the heap
 	for _, p := range sorted {
 		joined = append(joined, p...)
 	}
