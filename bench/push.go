@@ -25,7 +25,7 @@ type line interface {
 
 const (
 	firstID = 25381771430000000 // MsgId, 17 digits
-	users   = 1000
+	users   = 100               // of each account
 	nonce   = "1409735669"
 )
 

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 
 // serve runs the gateway until ctx ends; the exit code tells how that went.
 func serve(ctx context.Context, getenv func(string) (string, bool), stderr io.Writer) int {
-	defer runtime.KeepAlive(heapFloor(getenv))
+	defer paceHeap(getenv)()
 
 	// Before the first read, so that no change in between is missed.
 	hup := make(chan os.Signal, 1)
@@ -76,26 +75,6 @@ loop:
 		code = 1
 	}
 	return code
-}
-
-// floor is how much is allocated between two collections at least.
-const floor = 32 << 20
-
-// heapFloor returns what its caller keeps alive to have fewer garbage
-// collections. A push leaves some 6 KB of garbage on a heap of a few megabytes,
-// which Go by default collects whenever it has doubled: dozens of times a second
-// under load, a tenth of its work. A block that is never touched, and so
-// takes no memory of the machine, counts as heap in that reckoning. The cost is
-// up to 32 MiB more garbage before a collection; a GOGC of 400 would do the same
-// for a small heap, but grow one of 200 MB to a gigabyte. Metrics of the heap
-// include the block. Who sets GOGC or GOMEMLIMIT decides for themselves.
-func heapFloor(getenv func(string) (string, bool)) []byte {
-	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
-		if v, ok := getenv(name); ok && v != "" {
-			return nil
-		}
-	}
-	return make([]byte, floor)
 }
 
 // reloader takes up changes of the configuration.

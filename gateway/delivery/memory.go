@@ -12,8 +12,8 @@ import (
 // (a shop for hours), so at the bound the oldest keys go first.
 const (
 	shards       = 64
-	maxKeys      = 1 << 19  // keys in all: about 30 MB when full
-	maxReplies   = 32 << 20 // bytes of stored replies in all
+	maxKeys      = 1 << 18  // keys in all: about 18 MB when full
+	maxReplies   = 16 << 20 // bytes of stored replies in all
 	replyTTL     = 60 * time.Second
 	entryOwnSize = 150 // what a stored reply costs beside itself
 )
@@ -277,7 +277,7 @@ func (s *shard) tidy(now time.Duration) {
 	}
 	for looked := 0; s.order.len() > 0 && looked < 64; looked++ {
 		d := s.order.first()
-		if d.until > uint32(now/time.Second) && s.order.len() <= maxKeys/shards {
+		if d.until > uint32(now/time.Second) && s.order.len() < maxKeys/shards {
 			break
 		}
 		s.order.pop()
@@ -291,25 +291,32 @@ func (s *shard) tidy(now time.Duration) {
 	}
 }
 
-// fifo is a queue on one slice.
+// fifo is a queue on a ring, which grows to the next power of two.
 type fifo[T any] struct {
-	items []T
-	head  int
+	ring []T
+	head int
+	n    int
 }
 
-func (f *fifo[T]) len() int { return len(f.items) - f.head }
-func (f *fifo[T]) push(v T) { f.items = append(f.items, v) }
-func (f *fifo[T]) first() T { return f.items[f.head] }
+func (f *fifo[T]) len() int { return f.n }
+func (f *fifo[T]) first() T { return f.ring[f.head] }
+
+func (f *fifo[T]) push(v T) {
+	if f.n == len(f.ring) {
+		grown := make([]T, max(8, 2*len(f.ring)))
+		n := copy(grown, f.ring[f.head:])
+		copy(grown[n:], f.ring[:f.head])
+		f.ring, f.head = grown, 0
+	}
+	f.ring[(f.head+f.n)&(len(f.ring)-1)] = v
+	f.n++
+}
 
 func (f *fifo[T]) pop() T {
-	v := f.items[f.head]
+	v := f.ring[f.head]
 	var zero T
-	f.items[f.head] = zero
-	f.head++
-	if f.head > 32 && f.head*2 > len(f.items) {
-		n := copy(f.items, f.items[f.head:])
-		clear(f.items[n:])
-		f.items, f.head = f.items[:n], 0
-	}
+	f.ring[f.head] = zero
+	f.head = (f.head + 1) & (len(f.ring) - 1)
+	f.n--
 	return v
 }

@@ -31,21 +31,15 @@ type ledger struct {
 	seed  maphash.Seed
 
 	mu    sync.Mutex
-	users map[uint64]account
-	order []uint64 // by first sight; the oldest goes when there are too many
+	users map[uint64]account // those of late
+	older map[uint64]account // those before them: dropped when users are too many, and what was users takes their place
 }
 
+// account is what is known of one user. (The order of its fields keeps it small.)
 type account struct {
-	message grant
-	action  grant
-	closed  bool // WeChat itself said so; until the user is back
-}
-
-// grant is what is left of a window that closes at till, in seconds of the
-// ledger's age; till is 0 for one that was never opened.
-type grant struct {
-	till uint32
-	left int8
+	messageTill, actionTill uint32 // when the windows close, in seconds of the ledger's age; 0: never opened
+	messageLeft, actionLeft int8   // messages that they still take
+	closed                  bool   // WeChat itself said so; until the user is back
 }
 
 func newLedger() *ledger {
@@ -69,16 +63,27 @@ func (l *ledger) open(openid, kind string, at time.Time) {
 	user := l.user(openid)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a, known := l.users[user]
-	if !known {
-		l.room()
-		l.order = append(l.order, user)
-	}
+	a, _ := l.find(user)
 	a.closed = false
 	if message {
-		a.message = grant{l.till(at, messageWindow), messageGrant}
+		a.messageTill, a.messageLeft = l.till(at, messageWindow), messageGrant
 	} else {
-		a.action = grant{l.till(at, actionWindow), actionGrant}
+		a.actionTill, a.actionLeft = l.till(at, actionWindow), actionGrant
+	}
+	l.put(user, a)
+}
+
+func (l *ledger) find(user uint64) (a account, known bool) {
+	if a, known = l.users[user]; !known {
+		a, known = l.older[user]
+	}
+	return a, known
+}
+
+// put notes a user as one of late. l.mu is held.
+func (l *ledger) put(user uint64, a account) {
+	if len(l.users) >= maxUsers/2 {
+		l.users, l.older = map[uint64]account{}, l.users
 	}
 	l.users[user] = a
 }
@@ -89,28 +94,19 @@ var actions = map[string]bool{
 	"event/scancode_push": true, "event/scancode_waitmsg": true,
 }
 
-// room drops the oldest user when the ledger is full. l.mu is held.
-func (l *ledger) room() {
-	if len(l.users) < maxUsers {
-		return
-	}
-	delete(l.users, l.order[0])
-	l.order = l.order[1:]
-}
-
 // full says why a message would certainly be refused, or "".
 func (l *ledger) full(openid string, now time.Time) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a, known := l.users[l.user(openid)]
+	a, known := l.find(l.user(openid))
 	switch {
-	case !known || l.isOpen(a.action, now) || l.isOpen(a.message, now):
+	case !known || l.actionOpen(a, now) || l.messageOpen(a, now):
 		return ""
 	case a.closed:
 		return "WeChat takes no more messages for this user until the user is in touch again"
-	case a.message.till == 0:
+	case a.messageTill == 0:
 		return "" // a message from before the start may still have left a window
-	case l.before(now, a.message.till):
+	case l.before(now, a.messageTill):
 		return "5 messages were sent since the user's last one: WeChat takes no more (45047)"
 	}
 	return "the user's last message is older than 48 h: WeChat takes no message (45015)"
@@ -120,16 +116,22 @@ func (l *ledger) before(now time.Time, till uint32) bool {
 	return now.Sub(l.start) < time.Duration(till)*time.Second
 }
 
-func (l *ledger) isOpen(g grant, now time.Time) bool { return g.left > 0 && l.before(now, g.till) }
+func (l *ledger) messageOpen(a account, now time.Time) bool {
+	return a.messageLeft > 0 && l.before(now, a.messageTill)
+}
+
+func (l *ledger) actionOpen(a account, now time.Time) bool {
+	return a.actionLeft > 0 && l.before(now, a.actionTill)
+}
 
 // sent charges a message to the window that closes first.
 func (l *ledger) sent(openid string, now time.Time) {
 	l.change(openid, func(a *account) {
 		switch {
-		case l.isOpen(a.action, now):
-			a.action.left--
-		case l.isOpen(a.message, now):
-			a.message.left--
+		case l.actionOpen(*a, now):
+			a.actionLeft--
+		case l.messageOpen(*a, now):
+			a.messageLeft--
 		}
 	})
 }
@@ -138,7 +140,7 @@ func (l *ledger) sent(openid string, now time.Time) {
 func (l *ledger) close(openid string) {
 	l.change(openid, func(a *account) {
 		a.closed = true
-		a.action, a.message.left = grant{}, 0
+		a.actionTill, a.actionLeft, a.messageLeft = 0, 0, 0
 	})
 }
 
@@ -147,8 +149,8 @@ func (l *ledger) change(openid string, change func(a *account)) {
 	user := l.user(openid)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if a, known := l.users[user]; known {
+	if a, known := l.find(user); known {
 		change(&a)
-		l.users[user] = a
+		l.put(user, a)
 	}
 }

@@ -91,7 +91,8 @@ func TestLedgerIsNeverStricterThanWeChat(t *testing.T) {
 						t.Fatalf("%s is still taken after WeChat's refusal", u)
 					}
 					delete(users, u)
-					delete(l.users, l.user(u)) // a known user stays closed until the next doing; begin anew
+					delete(l.users, l.user(u))
+					delete(l.older, l.user(u)) // a known user stays closed until the next doing; begin anew
 				}
 			},
 			"": func(t *rapid.T) {
@@ -110,19 +111,28 @@ func get(users map[string]*generous, u string) *generous {
 	return users[u]
 }
 
-// TestLedgerIsBounded: with too many users the oldest goes.
+// TestLedgerIsBounded: with too many users those not heard of for longest go.
 func TestLedgerIsBounded(t *testing.T) {
 	l := newLedger()
 	at := time.Now()
-	for i := range maxUsers + 10 {
-		l.open(fmt.Sprint(i), "msg/text", at)
+	open := func(user int) { l.open(fmt.Sprint(user), "msg/text", at) }
+	knows := func(user int) bool {
+		_, known := l.find(l.user(fmt.Sprint(user)))
+		return known
 	}
-	if len(l.users) != maxUsers || len(l.order) != maxUsers {
-		t.Errorf("%d users, %d in order; want %d", len(l.users), len(l.order), maxUsers)
+	for i := range 2 * maxUsers {
+		open(i)
+		if i%1000 == 0 {
+			open(7) // is in touch all the time
+		}
+		if n := len(l.users) + len(l.older); n > maxUsers {
+			t.Fatalf("%d users, at most %d wanted", n, maxUsers)
+		}
 	}
-	_, ninth := l.users[l.user("9")]
-	_, tenth := l.users[l.user("10")]
-	if ninth || !tenth {
-		t.Error("not the oldest has gone")
+	if !knows(7) || !knows(2*maxUsers-1) || !knows(2*maxUsers-maxUsers/2) {
+		t.Error("a user of late is not known any more")
+	}
+	if knows(8) || knows(maxUsers/2) {
+		t.Error("a user of long ago is still known")
 	}
 }

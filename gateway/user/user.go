@@ -15,7 +15,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -65,11 +67,11 @@ var (
 // at the same time.
 type Directory struct {
 	cfg    Config
-	cache  *otter.Cache[string, codec.RawMessage] // written under mu
-	slots  chan struct{}                          // capacity maxFetches: held during Fetch
-	ctx    context.Context                        // of every Fetch
-	cancel context.CancelFunc                     // ends ctx at Close
-	tasks  sync.WaitGroup                         // flights; added to under mu while !closed
+	cache  atomic.Pointer[cache] // nil until the first info; written under mu
+	slots  chan struct{}         // capacity maxFetches: held during Fetch
+	ctx    context.Context       // of every Fetch
+	cancel context.CancelFunc    // ends ctx at Close
+	tasks  sync.WaitGroup        // flights; added to under mu while !closed
 
 	mu          sync.Mutex
 	flights     map[string]*flight // by openid: the call going on or in line
@@ -78,6 +80,8 @@ type Directory struct {
 	deniedUntil time.Time
 	closed      bool
 }
+
+type cache = otter.Cache[string, codec.RawMessage]
 
 // flight is one call for an openid and those who wait for it.
 type flight struct {
@@ -109,16 +113,26 @@ func New(cfg Config) *Directory {
 		flights: make(map[string]*flight),
 	}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
-	d.cache = otter.Must(&otter.Options[string, codec.RawMessage]{
-		MaximumWeight:    uint64(cfg.Max),
-		Weigher:          weigh,
-		ExpiryCalculator: otter.ExpiryWriting[string, codec.RawMessage](cfg.TTL),
-		Clock:            newClock(),
-		// Upkeep runs inside the call that caused it: nothing is left behind
-		// at Close, and it is too little to be worth a goroutine.
-		Executor: func(fn func()) { fn() },
-	})
 	return d
+}
+
+// keep puts info into the cache, which is made for the first: an empty one takes
+// 16 KB, and most of an agency's accounts may never look anybody up. d.mu is held.
+func (d *Directory) keep(openid string, info codec.RawMessage) {
+	c := d.cache.Load()
+	if c == nil {
+		c = otter.Must(&otter.Options[string, codec.RawMessage]{
+			MaximumWeight:    uint64(d.cfg.Max),
+			Weigher:          weigh,
+			ExpiryCalculator: otter.ExpiryWriting[string, codec.RawMessage](d.cfg.TTL),
+			Clock:            newClock(),
+			// Upkeep runs inside the call that caused it: nothing is left behind
+			// at Close, and it is too little to be worth a goroutine.
+			Executor: func(fn func()) { fn() },
+		})
+		d.cache.Store(c)
+	}
+	c.Set(openid, info)
 }
 
 // weigh counts info in units of memory.
@@ -165,7 +179,9 @@ func (d *Directory) Lookup(ctx context.Context, openid string) (codec.RawMessage
 func (d *Directory) Forget(openid string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.cache.Invalidate(openid)
+	if c := d.cache.Load(); c != nil {
+		c.Invalidate(openid)
+	}
 	if f := d.flights[openid]; f != nil {
 		f.old = true
 	}
@@ -179,13 +195,19 @@ func (d *Directory) Close() {
 	d.mu.Unlock()
 	d.cancel()
 	d.tasks.Wait()
-	d.cache.StopAllGoroutines()
+	if c := d.cache.Load(); c != nil {
+		c.StopAllGoroutines()
+	}
 }
 
 // Cached returns the user info of openid if it is known, without asking. It is
 // shared and must not be changed.
 func (d *Directory) Cached(openid string) (codec.RawMessage, bool) {
-	return d.cache.GetIfPresent(openid)
+	c := d.cache.Load()
+	if c == nil {
+		return nil, false
+	}
+	return c.GetIfPresent(openid)
 }
 
 // lookup joins or starts the call for openid and waits for it until ctx ends.
@@ -292,7 +314,7 @@ func (d *Directory) land(openid string, f *flight, info codec.RawMessage, err er
 	case err == nil:
 		f.info = info
 		if !f.old && len(info) <= maxKept {
-			d.cache.Set(openid, info)
+			d.keep(strings.Clone(openid), info) // openid may be part of a whole message
 		}
 	case d.closed:
 		f.err = errClosed
