@@ -13,6 +13,7 @@ import (
 type routes struct {
 	exact    map[string]web.Handler
 	prefixes []prefix
+	refused  func(reason string) // counts requests that find nothing
 }
 
 type prefix struct {
@@ -20,7 +21,9 @@ type prefix struct {
 	h    web.Handler
 }
 
-func newRoutes() *routes { return &routes{exact: map[string]web.Handler{}} }
+func newRoutes(refused func(reason string)) *routes {
+	return &routes{exact: map[string]web.Handler{}, refused: refused}
+}
 
 // handle serves path, if it is configured.
 func (r *routes) handle(path string, h web.Handler) {
@@ -48,5 +51,7 @@ func (r *routes) serve(ctx *fasthttp.RequestCtx) error {
 			return p.h(ctx)
 		}
 	}
-	return web.Fail(fasthttp.StatusNotFound, "not found", nil)
+	const reason = "not found"
+	r.refused(reason)
+	return web.Fail(fasthttp.StatusNotFound, reason, nil)
 }

@@ -60,7 +60,7 @@ const (
 // before start.
 func newSite(g *Gateway, cfg *conf.Config) (*site, error) {
 	s := &site{
-		public: newRoutes(), internal: newRoutes(),
+		public: newRoutes(g.refused), internal: newRoutes(g.refused),
 		services: map[string]*delivery.Service{}, endpoints: map[string]*endpoint.Account{},
 		accounts: map[accountKey]*account{}, workers: map[string]int{}, tokens: map[string]*token.Keeper{},
 		maxBody: cfg.MaxBody, shared: g.shared, log: g.log,
