@@ -40,16 +40,23 @@ func (r *routes) handlePrefix(path string, h web.Handler) {
 	}
 }
 
-// serve finds the handler by the raw path, byte for byte.
-func (r *routes) serve(ctx *fasthttp.RequestCtx) error {
-	path := web.RawPath(ctx)
+// find is the handler of a raw path, byte for byte; nil where there is none.
+func (r *routes) find(path []byte) web.Handler {
 	if h, ok := r.exact[string(path)]; ok {
-		return h(ctx)
+		return h
 	}
 	for _, p := range r.prefixes {
 		if bytes.HasPrefix(path, p.path) {
-			return p.h(ctx)
+			return p.h
 		}
+	}
+	return nil
+}
+
+// serve answers by the raw path.
+func (r *routes) serve(ctx *fasthttp.RequestCtx) error {
+	if h := r.find(web.RawPath(ctx)); h != nil {
+		return h(ctx)
 	}
 	const reason = "not found"
 	r.refused(reason)
