@@ -99,19 +99,3 @@ func TestKeyTTL(t *testing.T) {
 	f(`{"name": "a", "timeout": 1000}`, 2000*time.Second)
 	f(`{"name": "a", "kind": "shop"}`, 4*time.Hour)
 }
-
-// TestOldTokenStillVerifies: while the console changes over, both tokens sign,
-// and the reply is signed with the one that the push was signed with.
-func TestOldTokenStillVerifies(t *testing.T) {
-	t.Parallel()
-	const next = "wxgwNextToken"
-	w := newWorld(t, param("token", next), set("tokens-old", []string{testToken}))
-	wantContains(t, "the old token", w.send(sim.Safe, text("x")), "echo: x")
-	p := w.push(sim.Safe, text("y"))
-	p.Token = next
-	r, err := p.Send(t.Context(), sim.WeChat())
-	if err != nil || r.Answer == nil {
-		t.Fatalf("the new token: %v, %+v", err, r)
-	}
-	wantContains(t, "the new token", string(r.Answer.Opened), "echo: y")
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -215,73 +214,6 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// TestRefusals: what is not from WeChat is refused with its own reason, and
-// nothing is forwarded.
-func TestRefusals(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, set("require-encryption", true), set("timeout", 300))
-	f := func(name string, p sim.Push, status int, reason string) {
-		t.Helper()
-		url, body, err := p.Build()
-		if err != nil {
-			t.Fatal(err)
-		}
-		post(t, name, url, body, status, reason)
-	}
-	good := w.push(sim.Safe, text("x"))
-	forged := good
-	forged.Token = "another"
-	f("forged", forged, 403, "bad signature")
-	old := good
-	old.At = time.Now().Add(-time.Hour)
-	f("old", old, 403, "timestamp out of range")
-	crossed := good
-	crossed.AppID = "wx0000000000000000"
-	f("another app-id", crossed, 403, "sealed for another app-id")
-	otherKey := good
-	otherKey.AESKey = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
-	f("another key", otherKey, 400, "cannot open the envelope")
-	f("plaintext", w.push(sim.Plain, text("x")), 403, "plaintext is not accepted")
-	f("not XML", w.push(sim.Safe, []byte("hello")), 400, "cannot read the message")
-	f("a signed foo", w.push(sim.Safe, []byte("<foo/>")), 400, "cannot read the message")
-	hostile, err := os.ReadFile(filepath.Join("msg", "testdata", "push", "event-name.hostile.xml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f("hostile event name", w.push(sim.Safe, hostile), 400, "cannot forward a message of that name")
-
-	url, body, err := good.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	post(t, "encrypt_type removed", strings.Replace(url, "encrypt_type=aes", "x=y", 1), body, 400, "the body is encrypted, but the query lacks encrypt_type=aes")
-	post(t, "encrypt_type changed", strings.Replace(url, "encrypt_type=aes", "encrypt_type=des", 1), body, 400, "unknown encrypt_type")
-	post(t, "msg_signature removed", strings.Replace(url, "msg_signature=", "no=", 1), body, 403, "bad msg_signature")
-	post(t, "no query", strings.Split(url, "?")[0], body, 403, "the query lacks signature, timestamp or nonce")
-	tooLarge(t, w.g.PublicAddr())
-	if n := len(w.backend.calls("")); n != 0 {
-		t.Errorf("%d refused pushes were forwarded", n)
-	}
-	wantContains(t, "log", w.logs.String(), "sends plaintext: choose 安全模式 in the console, or set require-encryption to false", `expected \"`+testAppID)
-	wantContains(t, "the answer to a good push", w.send(sim.Safe, text("x")), "echo: x")
-}
-
-// tooLarge announces a body beyond max-body; it is refused before a byte of it
-// is read.
-func tooLarge(t *testing.T, addr string) {
-	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	fmt.Fprint(c, "POST /wx HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n")
-	b, _ := io.ReadAll(c)
-	if !strings.HasPrefix(string(b), "HTTP/1.1 413 ") || !strings.HasSuffix(string(b), "body too large") {
-		t.Errorf("body too large: %q, want 413", b)
-	}
-}
-
 func post(t *testing.T, name, url string, body []byte, status int, reason string) {
 	t.Helper()
 	resp, err := http.Post(url, "text/xml", strings.NewReader(string(body)))
@@ -290,47 +222,6 @@ func post(t *testing.T, name, url string, body []byte, status int, reason string
 	}
 	if got, text := readAll(t, resp); got != status || text != reason {
 		t.Errorf("%s: %d %q, want %d %q", name, got, text, status, reason)
-	}
-}
-
-func TestSealedPushToAnAccountWithoutKey(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, withoutKey())
-	url, body, err := w.push(sim.Safe, text("x")).Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	post(t, "sealed", url, body, 400, "the push is encrypted, but the account has no aes-key")
-}
-
-func TestOldKeyStillOpens(t *testing.T) {
-	t.Parallel()
-	const newer = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
-	w := newWorld(t, param("aes-key", newer), set("aes-keys-old", []string{testKey}))
-	wantContains(t, "old key", w.send(sim.Safe, text("x")), "echo: x")
-	p := w.push(sim.Safe, text("x"))
-	p.AESKey = newer
-	r, err := p.Send(context.Background(), sim.WeChat())
-	if err != nil || r.Answer == nil || !r.Answer.Sealed {
-		t.Errorf("new key: %v %+v", err, r)
-	}
-}
-
-// TestExactPaths: /wx does not guard /wx2, and no encoding reaches a path.
-func TestExactPaths(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	for _, path := range []string{"/wx2", "/wx/", "/wx/%2e%2e/health", "//wx", "/%77x", "/WX", "/qr", "/user"} {
-		c, err := net.Dial("tcp", w.g.PublicAddr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path)
-		b, _ := io.ReadAll(c)
-		c.Close()
-		if !strings.HasPrefix(string(b), "HTTP/1.1 404 ") {
-			t.Errorf("%s: %.40q, want 404", path, b)
-		}
 	}
 }
 

@@ -96,11 +96,12 @@ func New(cfg *conf.Config, opt Options) (*Gateway, error) {
 	g.meter.Gauges(g.gauges)
 	g.public = web.NewServer(g.servePublic, web.Config{Name: "public", MaxBody: cfg.MaxBody, Log: g.log, Refused: g.refused})
 	g.internal = web.NewServer(g.serveInternal, web.Config{Name: "internal", MaxBody: cfg.MaxBody, Log: g.log, Refused: g.refused})
-	for _, s := range []*fasthttp.Server{g.public, g.internal} {
-		// The servers outlive reloads, max-body does not.
-		s.HeaderReceived = func(*fasthttp.RequestHeader) fasthttp.RequestConfig {
-			return fasthttp.RequestConfig{MaxRequestBodySize: g.site.Load().maxBody}
-		}
+	// The servers outlive reloads, max-body does not.
+	g.public.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+		return fasthttp.RequestConfig{MaxRequestBodySize: g.site.Load().bodyLimit(h)}
+	}
+	g.internal.HeaderReceived = func(*fasthttp.RequestHeader) fasthttp.RequestConfig {
+		return fasthttp.RequestConfig{MaxRequestBodySize: g.site.Load().maxBody}
 	}
 	return g, nil
 }

@@ -13,6 +13,7 @@ import (
 type routes struct {
 	exact    map[string]web.Handler
 	prefixes []prefix
+	refused  func(reason string) // counts requests that find nothing
 }
 
 type prefix struct {
@@ -20,7 +21,9 @@ type prefix struct {
 	h    web.Handler
 }
 
-func newRoutes() *routes { return &routes{exact: map[string]web.Handler{}} }
+func newRoutes(refused func(reason string)) *routes {
+	return &routes{exact: map[string]web.Handler{}, refused: refused}
+}
 
 // handle serves path, if it is configured.
 func (r *routes) handle(path string, h web.Handler) {
@@ -37,16 +40,25 @@ func (r *routes) handlePrefix(path string, h web.Handler) {
 	}
 }
 
-// serve finds the handler by the raw path, byte for byte.
-func (r *routes) serve(ctx *fasthttp.RequestCtx) error {
-	path := web.RawPath(ctx)
+// find is the handler of a raw path, byte for byte; nil where there is none.
+func (r *routes) find(path []byte) web.Handler {
 	if h, ok := r.exact[string(path)]; ok {
-		return h(ctx)
+		return h
 	}
 	for _, p := range r.prefixes {
 		if bytes.HasPrefix(path, p.path) {
-			return p.h(ctx)
+			return p.h
 		}
 	}
-	return web.Fail(fasthttp.StatusNotFound, "not found", nil)
+	return nil
+}
+
+// serve answers by the raw path.
+func (r *routes) serve(ctx *fasthttp.RequestCtx) error {
+	if h := r.find(web.RawPath(ctx)); h != nil {
+		return h(ctx)
+	}
+	const reason = "not found"
+	r.refused(reason)
+	return web.Fail(fasthttp.StatusNotFound, reason, nil)
 }

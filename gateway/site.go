@@ -28,6 +28,7 @@ type site struct {
 	services         map[string]*delivery.Service
 	endpoints        map[string]*endpoint.Account // by service name
 	accounts         map[accountKey]*account
+	boxes            map[string]*crypt.Box    // by the paths that strangers call; nil where no body is signed
 	workers          map[string]int           // by service name: workerNum
 	tokens           map[string]*token.Keeper // by service name, where there is an app-secret
 	maxBody          int                      // bytes of a request's body
@@ -60,9 +61,9 @@ const (
 // before start.
 func newSite(g *Gateway, cfg *conf.Config) (*site, error) {
 	s := &site{
-		public: newRoutes(), internal: newRoutes(),
+		public: newRoutes(g.refused), internal: newRoutes(g.refused),
 		services: map[string]*delivery.Service{}, endpoints: map[string]*endpoint.Account{},
-		accounts: map[accountKey]*account{}, workers: map[string]int{}, tokens: map[string]*token.Keeper{},
+		accounts: map[accountKey]*account{}, boxes: map[string]*crypt.Box{}, workers: map[string]int{}, tokens: map[string]*token.Keeper{},
 		maxBody: cfg.MaxBody, shared: g.shared, log: g.log,
 	}
 	for i := range cfg.Services {
@@ -143,6 +144,7 @@ func (s *site) addPushes(g *Gateway, sc *conf.Service, acc *account, count *mete
 		pc.Forget, pc.Interacted = acc.users.Forget, acc.outbox.Interacted
 	}
 	s.public.handle(sc.ServicePath, push.New(pc).Serve)
+	s.boxes[sc.ServicePath] = box
 	return nil
 }
 
@@ -158,6 +160,7 @@ func (s *site) addWebauth(cfg *conf.Config, sc *conf.Service, acc *account) {
 		wc.SNS, wc.Users = acc.sns, acc.users
 	}
 	s.public.handle(sc.RedirectPath, webauth.New(wc).Serve)
+	s.boxes[sc.RedirectPath] = nil
 }
 
 // account finds or makes what the service's app-id owns; nil without app-id and

@@ -96,7 +96,7 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) error {
 		return h.push(ctx)
 	}
 	ctx.Response.Header.Set("Allow", "GET, POST")
-	return web.Fail(fasthttp.StatusMethodNotAllowed, "method not allowed", nil)
+	return h.refuse(fasthttp.StatusMethodNotAllowed, "method not allowed", "", nil)
 }
 
 // query is what WeChat puts into the URL of a push.

@@ -74,6 +74,10 @@ type server struct {
 }
 
 func (s *server) serve(ctx *fasthttp.RequestCtx) {
+	if ambiguous(&ctx.Request.Header) {
+		s.refuse(ctx, errAmbiguous)
+		return
+	}
 	err := s.run(ctx)
 	if err != nil {
 		asError(err).write(ctx)

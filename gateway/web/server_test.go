@@ -134,6 +134,42 @@ func TestRefusedBeforeTheHandler(t *testing.T) {
 	}
 }
 
+// TestAmbiguousRequests: what a proxy may have read in another way is refused
+// with the connection; what hides in it is not answered.
+func TestAmbiguousRequests(t *testing.T) {
+	s := newServed(t, slog.LevelError, func(ctx *fasthttp.RequestCtx) error {
+		ctx.SetBodyString("served")
+		return nil
+	})
+	f := func(head string, plain bool) {
+		t.Helper()
+		got := s.talk(t, "POST / HTTP/1.1\r\nHost: x\r\n"+head+"\r\n\r\n0\r\n\r\n"+get("/"))
+		if served := strings.Count(got, "served"); served != 0 || strings.Count(got, "HTTP/1.1 ") != 1 {
+			if !plain || served != 2 {
+				t.Errorf("%q: answered %q", head, got)
+			}
+			return
+		}
+		wantAnswer(t, got, "400", "malformed request")
+		if plain {
+			t.Errorf("%q is refused", head)
+		}
+	}
+	const length, chunked = "Content-Length: 5", "Transfer-Encoding: chunked"
+	f(length+"\r\n"+chunked, false)
+	f(chunked+"\r\n"+length, false)
+	f(chunked+"\r\ncontent-LENGTH:5", false)
+	f("transfer-encoding:identity\r\n"+length, false)
+	f("X: y\r\n Transfer-Encoding: chunked\r\n"+length, false)
+	f("X: y\r\n\tTransfer-Encoding: chunked\r\n"+length, false)
+	f("Transfer-Encoding:\r\n chunked", false)
+	f("X: y\nTransfer-Encoding: chunked", false)
+	f(length+"\nX: y", false)
+	f(length, true)
+	f(chunked, true)
+	f("Content: x\r\nTransfer: y\r\nContent-Length-Of: 3\r\n"+chunked, true)
+}
+
 // TestRawPath: no decoding, no dot segments, no merged slashes.
 func TestRawPath(t *testing.T) {
 	s := newServed(t, slog.LevelError, func(ctx *fasthttp.RequestCtx) error {
