@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"wx-gateway/conf"
@@ -21,25 +22,61 @@ import (
 )
 
 // accountKey is everything of the configuration that an account is made from.
-// As long as it stays the same, a reload leaves the account alone.
+// As long as it stays the same, a reload leaves the account alone; otherwise
+// there is a new one, which takes over what belongs to the app-id.
 type accountKey struct {
 	appID, secret, apiBase, mpBase, tokenAPI, cacheDir string
 }
 
 // account is what an app-id owns once, however many services use it: its
-// tokens, its cached users, its outgoing messages.
+// access to WeChat's API, its tokens, what is known of its users.
 type account struct {
 	client *weixin.Client
 	sns    *weixin.SNS
 	token  *token.Keeper
 	ticket *token.Keeper
-	users  *user.Directory
-	outbox *outbox.Outbox
+	*audience
 
 	once sync.Once
 }
 
-func newAccount(k accountKey, s *shared, log *slog.Logger) *account {
+// audience is what is known of an app-id's users: user info, and what may be
+// sent to them. It outlives a reload that changes the secret or the address of
+// WeChat's API.
+type audience struct {
+	users  *user.Directory
+	outbox *outbox.Outbox
+	api    atomic.Pointer[weixin.Client] // of the account that is served
+}
+
+func newAudience(appID string, log *slog.Logger) *audience {
+	a := &audience{}
+	a.users = user.New(user.Config{
+		Fetch: func(ctx context.Context, openid string) (codec.RawMessage, error) {
+			return a.api.Load().UserInfo(ctx, openid)
+		},
+		Denied: func(err error) bool { return weixin.Code(err) == 48001 },
+	})
+	a.outbox = outbox.New(outbox.Config{Service: appID, API: a, Log: log})
+	return a
+}
+
+// SendCustom and Typing are what the outbox calls.
+func (a *audience) SendCustom(ctx context.Context, body []byte) error {
+	return a.api.Load().SendCustom(ctx, body)
+}
+
+func (a *audience) Typing(ctx context.Context, openid string, on bool) error {
+	return a.api.Load().Typing(ctx, openid, on)
+}
+
+func (a *audience) close() {
+	a.users.Close()
+	a.outbox.Close()
+}
+
+func newAccount(k accountKey, s *shared, of *audience) *account {
+	log := s.log
 	cfg := weixin.Config{APIBase: k.apiBase, MPBase: k.mpBase, AppID: k.appID, Secret: k.secret, HTTP: s.wechat, Log: log,
 		Observe: func(path string, code int, took time.Duration) {
 			s.meter.WeChat(k.appID, path, code, took)
@@ -51,7 +88,7 @@ func newAccount(k accountKey, s *shared, log *slog.Logger) *account {
 	if k.tokenAPI == "classic" {
 		policy = token.Classic()
 	}
-	a := &account{sns: weixin.NewSNS(cfg)}
+	a := &account{sns: weixin.NewSNS(cfg), audience: of}
 	a.token = token.New(token.Config{
 		Name: "access_token " + k.appID, Fetch: issuer.Token, Policy: policy, Eager: true,
 		Cache: cache(k.cacheDir, k.appID, "token"), Wait: weixin.Retry, Log: log,
@@ -64,11 +101,7 @@ func newAccount(k accountKey, s *shared, log *slog.Logger) *account {
 		Cache: cache(k.cacheDir, k.appID+".ticket", "ticket"), Wait: weixin.Retry, Log: log,
 		Observe: func(cause string, err error) { s.meter.Refresh(k.appID, "jsapi_ticket", cause, err) },
 	})
-	a.users = user.New(user.Config{
-		Fetch:  a.client.UserInfo,
-		Denied: func(err error) bool { return weixin.Code(err) == 48001 },
-	})
-	a.outbox = outbox.New(outbox.Config{Service: k.appID, API: a.client, Log: log})
+	of.api.CompareAndSwap(nil, a.client)
 	return a
 }
 
@@ -80,18 +113,23 @@ func cache(dir, name, key string) token.Cache {
 	return token.NewFile(dir, name, key)
 }
 
-func (a *account) start() {
+// start lets the account be the one that is served. prev is the one before, if
+// it had its tokens from the same place; nil: there is none.
+func (a *account) start(prev *account) {
 	a.once.Do(func() {
+		if prev != nil {
+			a.token.TakeOver(prev.token)
+			a.ticket.TakeOver(prev.ticket)
+		}
 		a.token.Start()
 		a.ticket.Start()
 	})
+	a.api.Store(a.client)
 }
 
 func (a *account) stop() {
 	a.ticket.Stop()
 	a.token.Stop()
-	a.users.Close()
-	a.outbox.Close()
 }
 
 // directory makes a user.Directory what delivery asks for, and counts.

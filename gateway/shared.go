@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 
 	"wx-gateway/gateway/backend"
@@ -23,9 +24,10 @@ type shared struct {
 	tracer  *trace.Tracer // nil: there is no tracing
 	users   aliases
 
-	mu       sync.Mutex
-	accounts map[accountKey]*account
-	lines    map[string]*backend.Line // by service name
+	mu        sync.Mutex
+	accounts  map[accountKey]*account
+	audiences map[string]*audience     // by app-id
+	lines     map[string]*backend.Line // by service name
 }
 
 // account finds a running account or makes one that does not run yet.
@@ -35,7 +37,12 @@ func (s *shared) account(k accountKey) *account {
 	if a := s.accounts[k]; a != nil {
 		return a
 	}
-	return newAccount(k, s, s.log)
+	of := s.audiences[k.appID]
+	if of == nil {
+		of = newAudience(k.appID, s.log)
+		s.audiences[k.appID] = of
+	}
+	return newAccount(k, s, of)
 }
 
 // keep registers an account of the site that is about to be served.
@@ -58,6 +65,22 @@ func (s *shared) drop(k accountKey, a *account) {
 	defer s.mu.Unlock()
 	if s.accounts[k] == a {
 		delete(s.accounts, k)
+	}
+}
+
+// tidy ends the audiences of app-ids that no account uses any more.
+func (s *shared) tidy() {
+	s.mu.Lock()
+	unused := maps.Clone(s.audiences)
+	for k := range s.accounts {
+		delete(unused, k.appID)
+	}
+	for appID := range unused {
+		delete(s.audiences, appID)
+	}
+	s.mu.Unlock()
+	for _, a := range unused {
+		a.close()
 	}
 }
 
@@ -84,6 +107,9 @@ func (s *shared) alias(openid string) string {
 }
 
 func (s *shared) close() {
+	for _, a := range s.audiences {
+		a.close()
+	}
 	s.wechat.CloseIdle()
 	s.backend.CloseIdle()
 }

@@ -39,14 +39,15 @@ type site struct {
 // newShared makes what outlives reloads.
 func newShared(log *slog.Logger, m *meter.Meter) *shared {
 	return &shared{
-		wechat:   httpc.New(httpc.Config{Name: "wechat", Proxy: true}),
-		backend:  httpc.New(httpc.Config{Name: "backend", MaxConns: maxBackendConns}),
-		accounts: map[accountKey]*account{},
-		lines:    map[string]*backend.Line{},
-		grants:   webauth.NewCodes(maxGrants),
-		log:      log,
-		meter:    m,
-		users:    newAliases(),
+		wechat:    httpc.New(httpc.Config{Name: "wechat", Proxy: true}),
+		backend:   httpc.New(httpc.Config{Name: "backend", MaxConns: maxBackendConns}),
+		accounts:  map[accountKey]*account{},
+		audiences: map[string]*audience{},
+		lines:     map[string]*backend.Line{},
+		grants:    webauth.NewCodes(maxGrants),
+		log:       log,
+		meter:     m,
+		users:     newAliases(),
 	}
 }
 
@@ -227,15 +228,30 @@ func reveal(first conf.Secret, more []conf.Secret) []string {
 	return all
 }
 
-// start sets going what the site has made new.
-func (s *site) start() {
+// start sets going what the site has made new. prev is the site served until
+// now, nil at first.
+func (s *site) start(prev *site) {
 	for k, a := range s.accounts {
 		s.shared.keep(k, a)
-		a.start()
+		a.start(prev.sameTokens(k))
 	}
 	for name, n := range s.workers {
 		s.shared.line(name, n).Resize(n)
 	}
+}
+
+// sameTokens finds the account that has the app-id's tokens from the same API:
+// another secret, or another way to ask, does not end a token.
+func (s *site) sameTokens(k accountKey) *account {
+	if s == nil {
+		return nil
+	}
+	for old, a := range s.accounts {
+		if old.appID == k.appID && old.apiBase == k.apiBase {
+			return a
+		}
+	}
+	return nil
 }
 
 func (s *site) leave() { s.inFlight.Add(-1) }
@@ -256,6 +272,7 @@ func (g *Gateway) retire(s *site) {
 			a.stop()
 		}
 	}
+	s.shared.tidy()
 }
 
 func (g *Gateway) awaitLast(s *site) {
@@ -277,6 +294,7 @@ func (s *site) discard() {
 			a.stop()
 		}
 	}
+	s.shared.tidy()
 }
 
 // stop ends everything of the last site.

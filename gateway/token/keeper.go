@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -149,6 +150,36 @@ func (k *Keeper) Start() {
 		k.load()
 	}
 	k.tasks.Go(k.loop)
+}
+
+// TakeOver lets k go on where from is: with its good value, with what was seen
+// failing and with the force_refreshes spent. k has not been started.
+func (k *Keeper) TakeOver(from *Keeper) {
+	if k == from {
+		return
+	}
+	from.mu.Lock()
+	e, dead, ago := from.good(), slices.Clone(from.dead), from.forces.ago(from.now())
+	var left time.Duration
+	if e != nil {
+		left = from.left(e)
+	}
+	from.mu.Unlock()
+
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.started {
+		return
+	}
+	k.dead = dead
+	k.forces = spent(ago, k.now())
+	if left <= 0 {
+		return
+	}
+	mine := k.newEntry(e.Value, left, k.policy.lead())
+	mine.fetched = e.fetched
+	k.cur.Store(mine)
+	k.warm = true
 }
 
 // Stop ends the renewing and any fetch going on, and waits for both. A good
