@@ -19,6 +19,7 @@ func (k *checker) all() {
 	k.routes()
 	k.listeners()
 	k.guard()
+	k.unserved()
 }
 
 func (k *checker) names() {
@@ -85,7 +86,8 @@ func (k *checker) routes() {
 		if s.ServicePath != "" {
 			public = append(public, route{path: s.ServicePath, owner: k.paths[i] + ".listen-endpoints.service-path"})
 		}
-		if s.RedirectLive() {
+		// One whose redirect-url is bad will be live once that is mended.
+		if s.RedirectLive() || s.RedirectPath != "" && k.r.bad[k.paths[i]+".redirect-url"] {
 			public = append(public, route{path: s.RedirectPath, owner: k.paths[i] + ".listen-endpoints.redirect-path"})
 		}
 	}
@@ -159,15 +161,25 @@ func (k *checker) listeners() {
 	}
 }
 
+// unserved warns of endpoints that are for a later version.
+func (k *checker) unserved() {
+	e := &k.c.Endpoints
+	for _, p := range []struct{ key, path string }{{"access-token", e.AccessToken}, {"wx-api", e.WxAPI}} {
+		if p.path != "" {
+			k.r.warn("common-endpoints."+p.key, "is not served by this version; remove it unless it is meant for a later one")
+		}
+	}
+}
+
 // guard refuses endpoints that hand out power to whoever reaches them, and warns about sharing the public port.
 func (k *checker) guard() {
 	in := &k.c.Internal
-	if in.Listen == "" && k.c.Endpoints != (Endpoints{HealthCheck: k.c.Endpoints.HealthCheck}) {
+	if in.Listen == "" && !k.r.bad["internal.listen"] && k.c.Endpoints != (Endpoints{HealthCheck: k.c.Endpoints.HealthCheck}) {
 		k.r.warn("common-endpoints", `share the public port, where a proxy in front can make strangers look private; set internal.listen, for example to "127.0.0.1:7081"`)
 	}
 	host, _, err := net.SplitHostPort(in.Listen)
-	if in.Token != "" || err == nil && loopback(host) {
-		return
+	if in.Token != "" || err == nil && loopback(host) || k.r.bad["internal.token"] || k.r.bad["internal.listen"] {
+		return // or there will be a guard once that is mended
 	}
 	e := &k.c.Endpoints
 	for _, p := range []struct{ key, path string }{

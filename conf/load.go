@@ -102,6 +102,7 @@ func (r *reader) config(raw []byte) *Config {
 	o.done()
 	k := checker{r, c, paths}
 	k.all()
+	r.warnOfNotes()
 	return c
 }
 

@@ -23,10 +23,13 @@ type reader struct {
 	readFile func(string) ([]byte, error) // content of a file: target
 	verbatim bool                         // strings come from the environment already: nothing in them is replaced
 
-	files []string        // file: targets met, once each
+	files []string        // file: targets and other files met, once each
 	seen  map[string]bool // the same, for looking up
 	keys  map[string]bool // every key asked for, as `services[].wx-params.token`
 	bad   map[string]bool // every path that has a fault
+
+	notes     []string // paths of the first unknown keys that are notes
+	moreNotes int      // how many there are besides
 }
 
 func newReader(getenv func(string) (string, bool)) *reader {
@@ -259,10 +262,15 @@ func (o *object) list(key string, limit int) []text {
 	return list
 }
 
-// done warns about the keys that nobody asked for. Keys with non-ASCII letters or blanks are notes and pass silently.
+// done warns about the keys that nobody asked for. Keys with non-ASCII letters or blanks are notes: one warning in
+// all says that they were taken for such.
 func (o *object) done() {
 	for i, m := range o.members {
-		if o.used[m.key] || o.last[m.key] != i || isNote(m.key) {
+		if o.used[m.key] || o.last[m.key] != i {
+			continue
+		}
+		if isNote(m.key) {
+			o.r.note(o.at(shorten(m.key)))
 			continue
 		}
 		if o.r.warnings.full() {
@@ -281,6 +289,30 @@ func (o *object) done() {
 			o.r.warn(path, "unknown key, ignored; did you mean %q?", mean)
 		}
 	}
+}
+
+// maxNotes bounds the notes that are named.
+const maxNotes = 5
+
+// note remembers an unknown key that is no slip.
+func (r *reader) note(path string) {
+	if len(r.notes) < maxNotes {
+		r.notes = append(r.notes, path)
+		return
+	}
+	r.moreNotes++
+}
+
+// warnOfNotes tells in one warning which keys were taken for notes.
+func (r *reader) warnOfNotes() {
+	if len(r.notes) == 0 {
+		return
+	}
+	more := ""
+	if r.moreNotes > 0 {
+		more = fmt.Sprintf(" and %d more", r.moreNotes)
+	}
+	r.warn("", "taken for notes, ignored: %s%s", strings.Join(r.notes, ", "), more)
 }
 
 // elsewhere returns where else key is known: beneath this object rather than far away, and shallow rather than deep.

@@ -143,6 +143,9 @@ func judgeService(o, w *object, s *Service) {
 
 func readBackendTLS(o *object) BackendTLS {
 	t := BackendTLS{CAFile: o.hidden("ca-file", checkCAFile)}
+	if t.CAFile != "" {
+		o.r.watch(t.CAFile)
+	}
 	t.Insecure, _ = o.flag("insecure")
 	if t.Insecure {
 		o.warn("insecure", "lets anyone on the way pose as the backend; name its authority in ca-file instead")
