@@ -12,6 +12,7 @@ import (
 	"wx-gateway/gateway/backend"
 	"wx-gateway/gateway/codec"
 	"wx-gateway/gateway/delivery"
+	"wx-gateway/gateway/httpc"
 	"wx-gateway/gateway/meter"
 	"wx-gateway/gateway/msg"
 	"wx-gateway/gateway/outbox"
@@ -31,6 +32,7 @@ type accountKey struct {
 // account is what an app-id owns once, however many services use it: its
 // access to WeChat's API, its tokens, what is known of its users.
 type account struct {
+	http   *httpc.Client // its own: calls of one account that hang leave the others their connections
 	client *weixin.Client
 	sns    *weixin.SNS
 	token  *token.Keeper
@@ -77,7 +79,8 @@ func (a *audience) close() {
 
 func newAccount(k accountKey, s *shared, of *audience) *account {
 	log := s.log
-	cfg := weixin.Config{APIBase: k.apiBase, MPBase: k.mpBase, AppID: k.appID, Secret: k.secret, HTTP: s.wechat, Log: log,
+	wechat := httpc.New(httpc.Config{Name: "wechat", Proxy: true})
+	cfg := weixin.Config{APIBase: k.apiBase, MPBase: k.mpBase, AppID: k.appID, Secret: k.secret, HTTP: wechat, Log: log,
 		Observe: func(path string, code int, took time.Duration) {
 			s.meter.WeChat(k.appID, path, code, took)
 			traceWeChat(s.tracer, k.appID, path, code, took)
@@ -88,7 +91,7 @@ func newAccount(k accountKey, s *shared, of *audience) *account {
 	if k.tokenAPI == "classic" {
 		policy = token.Classic()
 	}
-	a := &account{sns: weixin.NewSNS(cfg), audience: of}
+	a := &account{http: wechat, sns: weixin.NewSNS(cfg), audience: of}
 	a.token = token.New(token.Config{
 		Name: "access_token " + k.appID, Fetch: issuer.Token, Policy: policy, Eager: true,
 		Cache: cache(k.cacheDir, k.appID, "token"), Wait: weixin.Retry, Log: log,
@@ -130,6 +133,7 @@ func (a *account) start(prev *account) {
 func (a *account) stop() {
 	a.ticket.Stop()
 	a.token.Stop()
+	a.http.CloseIdle()
 }
 
 // directory makes a user.Directory what delivery asks for, and counts.

@@ -1,8 +1,12 @@
 package gateway
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -114,4 +118,46 @@ func TestOldTokenStillVerifies(t *testing.T) {
 		t.Fatalf("the new token: %v, %+v", err, r)
 	}
 	wantContains(t, "the new token", string(r.Answer.Opened), "echo: y")
+}
+
+// TestAccountsDoNotShareConnections: WeChat leaves every call of one account
+// hanging, more of them than there may be connections; another account's calls
+// go through.
+func TestAccountsDoNotShareConnections(t *testing.T) {
+	t.Parallel()
+	const other = "wx1111111111111111"
+	release := make(chan struct{})
+	hanging := make(chan struct{}, 600)
+	wechat := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/cgi-bin/stable_token":
+			var q struct{ Appid string }
+			json.NewDecoder(r.Body).Decode(&q)
+			fmt.Fprintf(rw, `{"access_token":"token of %s","expires_in":7200}`, q.Appid)
+		case r.URL.Query().Get("access_token") == "token of "+testAppID:
+			hanging <- struct{}{}
+			<-release
+		default:
+			fmt.Fprint(rw, `{"errcode":0,"errmsg":"ok","msgid":1}`)
+		}
+	}))
+	defer wechat.Close()
+	w := newWorld(t, setTop("wx-api-base", wechat.URL), func(c map[string]any) {
+		c["services"] = append(c["services"].([]any), map[string]any{"name": "other", "wx-params": map[string]any{"app-id": other, "app-secret": testSecret}})
+	})
+	send := func(service string) (int, string) {
+		return w.post("/tmpl-msg", "application/json", `{"s":"`+service+`","to":"o","tid":"t","data":{"a":"b"}}`)
+	}
+	var wg sync.WaitGroup
+	for range 600 {
+		wg.Go(func() { send("main") })
+	}
+	for range 512 {
+		<-hanging
+	}
+	if status, body := send("other"); status != 200 {
+		t.Errorf("the other account: %d %s", status, body)
+	}
+	close(release)
+	wg.Wait()
 }

@@ -16,7 +16,6 @@ import (
 
 // shared is what all accounts use and no reload touches.
 type shared struct {
-	wechat  *httpc.Client // to WeChat, through a proxy where the environment names one
 	backend *httpc.Client // to backends, TLS verified
 	grants  *grant.Memory[weixin.Grant]
 	log     *slog.Logger
@@ -110,6 +109,5 @@ func (s *shared) close() {
 	for _, a := range s.audiences {
 		a.close()
 	}
-	s.wechat.CloseIdle()
 	s.backend.CloseIdle()
 }

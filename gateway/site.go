@@ -39,7 +39,6 @@ type site struct {
 // newShared makes what outlives reloads.
 func newShared(log *slog.Logger, m *meter.Meter) *shared {
 	return &shared{
-		wechat:    httpc.New(httpc.Config{Name: "wechat", Proxy: true}),
 		backend:   httpc.New(httpc.Config{Name: "backend", MaxConns: maxBackendConns}),
 		accounts:  map[accountKey]*account{},
 		audiences: map[string]*audience{},
