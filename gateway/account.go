@@ -101,11 +101,21 @@ func newAccount(k accountKey, s *shared, of *audience) *account {
 	a.ticket = token.New(token.Config{
 		Name: "jsapi_ticket " + k.appID, Policy: token.Ticket(),
 		Fetch: func(ctx context.Context, _ bool) (string, time.Duration, error) { return a.client.Ticket(ctx) },
-		Cache: cache(k.cacheDir, k.appID+".ticket", "ticket"), Wait: weixin.Retry, Log: log,
+		Cache: cache(k.cacheDir, k.appID+".ticket", "ticket"), Wait: ticketWait, Log: log,
 		Observe: func(cause string, err error) { s.meter.Refresh(k.appID, "jsapi_ticket", cause, err) },
 	})
 	of.api.CompareAndSwap(nil, a.client)
 	return a
+}
+
+// ticketWait is how long to leave the ticket alone after err. A refusal of the
+// access_token is that keeper's to wait for: until it asks again it fails at
+// once, and as soon as it has one the ticket can be had.
+func ticketWait(err error, now time.Time) time.Duration {
+	if weixin.IssuesTokens(err) {
+		return 0
+	}
+	return weixin.Retry(err, now)
 }
 
 // cache is the file of one token, nil without token-cache-dir.

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"wx-gateway/conf"
 	"wx-gateway/gateway/delivery"
 	"wx-gateway/gateway/sim"
+	"wx-gateway/gateway/weixin"
 )
 
 // TestPolicy: what late-reply says reaches the clock, words to pick up only
@@ -118,6 +120,24 @@ func TestOldTokenStillVerifies(t *testing.T) {
 		t.Fatalf("the new token: %v, %+v", err, r)
 	}
 	wantContains(t, "the new token", string(r.Answer.Opened), "echo: y")
+}
+
+// TestTicketWait: how long the access_token is not to be had is no reason to
+// leave the ticket alone for as long: asking for it costs nothing until then.
+func TestTicketWait(t *testing.T) {
+	f := func(op string, code int, want time.Duration) {
+		t.Helper()
+		err := fmt.Errorf("cannot get it: %w", &weixin.Error{Op: op, Code: code})
+		if got := ticketWait(err, time.Unix(1_700_000_000, 0)); got != want {
+			t.Errorf("%s %d: %s, want %s", op, code, got, want)
+		}
+	}
+	f("cgi-bin/ticket/getticket", 40164, 5*time.Minute)
+	f("cgi-bin/stable_token", 40164, 0)
+	f("cgi-bin/token", 45009, 0)
+	if got := ticketWait(errors.New("no answer"), time.Now()); got != 0 {
+		t.Errorf("no answer: %s", got)
+	}
 }
 
 // TestAccountsDoNotShareConnections: WeChat leaves every call of one account
