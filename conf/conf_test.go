@@ -154,7 +154,7 @@ func TestNotesAreNamedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `taken for notes, ignored: services[0] "a".一, services[0] "a".二, services[0] "a".三, services[0] "a".四, services[0] "a".五 and 2 more` + "\n"
+	want := `taken for notes, ignored: services[0].一, services[0].二, services[0].三, services[0].四, services[0].五 and 2 more` + "\n"
 	if diff := cmp.Diff(want, lines(warnings)); diff != "" {
 		t.Error(diff)
 	}

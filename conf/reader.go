@@ -28,6 +28,8 @@ type reader struct {
 	keys  map[string]bool // every key asked for, as `services[].wx-params.token`
 	bad   map[string]bool // every path that has a fault
 
+	names map[string]string // services[0] → its name
+
 	notes     []string // paths of the first unknown keys that are notes
 	moreNotes int      // how many there are besides
 }
@@ -38,7 +40,7 @@ func newReader(getenv func(string) (string, bool)) *reader {
 	}
 	return &reader{
 		getenv: getenv, readFile: readTarget,
-		seen: map[string]bool{}, keys: map[string]bool{}, bad: map[string]bool{},
+		seen: map[string]bool{}, keys: map[string]bool{}, bad: map[string]bool{}, names: map[string]string{},
 	}
 }
 
@@ -50,6 +52,26 @@ func (r *reader) fault(path, format string, args ...any) {
 
 // warn notes that what stands at path is doubtful.
 func (r *reader) warn(path, format string, args ...any) { r.warnings.add(path, format, args...) }
+
+// service is the name of the service that path leads into.
+func (r *reader) service(path string) string {
+	if i := strings.IndexByte(path, ']'); i >= 0 {
+		return r.names[path[:i+1]]
+	}
+	return ""
+}
+
+// named is path with its service's name, for a text.
+func (r *reader) named(path string) string { return named(path, r.service(path)) }
+
+// problems are the faults or warnings, each with its service.
+func (r *reader) problems(p *problems) []Problem {
+	list := p.all()
+	for i := range list {
+		list[i].Service = r.service(list[i].Path)
+	}
+	return list
+}
 
 // object is a JSON object on its way into Go: each value is asked for by its key, and done complains about the
 // keys that nobody asked for. An absent object is an empty one.

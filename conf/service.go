@@ -24,16 +24,16 @@ const (
 	week = 7 * 24 * time.Hour
 )
 
-// service reads services[i] and returns it with its path in words, `services[i] "name"`.
-func (r *reader) service(raw []byte, i int, appendUserInfo bool) (Service, string) {
+// readService reads services[i].
+func (r *reader) readService(raw []byte, i int, appendUserInfo bool) Service {
 	o := r.object(raw, index("services", i), "services[]")
 	if !o.present {
-		return Service{}, o.path
+		return Service{}
 	}
 	s := Service{Name: o.checked("name", checkName)}
 	switch {
 	case s.Name != "":
-		o.path += " " + quote(s.Name)
+		r.names[o.path] = s.Name
 	case !o.bad("name"):
 		o.fault("name", "is missing; give each service a name of its own")
 	}
@@ -78,7 +78,7 @@ func (r *reader) service(raw []byte, i int, appendUserInfo bool) (Service, strin
 	readEncryption(o, w, &s)
 	judgeService(o, w, &s)
 	o.done()
-	return s, o.path
+	return s
 }
 
 // readKind reads kind and its older form is-channels-ec.
