@@ -61,8 +61,8 @@ func (r *reader) readService(raw []byte, i int, appendUserInfo bool) Service {
 	s.TokensOld = o.secrets("tokens-old", maxOldKeys, checkFilled)
 	s.AESKeysOld = o.secrets("aes-keys-old", maxOldKeys, checkAESKey)
 
-	s.MsgProxyPass = o.hidden("msg-proxy-pass", checkURL)
-	s.RedirectURL = o.hidden("redirect-url", checkURL)
+	s.MsgProxyPass = escaped(o.hidden("msg-proxy-pass", checkURL))
+	s.RedirectURL = escaped(o.hidden("redirect-url", checkURL))
 	s.RedirectUserInfoFlag = o.str("redirect-userinfo-flag")
 	s.BackendSecret = Secret(o.hidden("backend-secret", checkBackendSecrets))
 	s.BackendTLS = readBackendTLS(o.object("backend-tls"))
