@@ -202,3 +202,31 @@ func TestReferenceFileIsADropIn(t *testing.T) {
 		t.Errorf("account is %+v", s)
 	}
 }
+
+// null counts as absent, so the schema takes it for any key but the name that each service needs.
+func TestSchemaTakesNull(t *testing.T) {
+	schema, err := jsonschema.NewCompiler().Compile(schemaFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := document(t, sampleFile)
+	var walk func(at string, v any)
+	walk = func(at string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for k, inner := range v {
+				v[k] = nil
+				if err := schema.Validate(doc); (err != nil) != (k == "name") {
+					t.Errorf("%s.%s: null: %v", at, k, err)
+				}
+				v[k] = inner
+				walk(at+"."+k, inner)
+			}
+		case []any:
+			for _, inner := range v {
+				walk(at+"[]", inner)
+			}
+		}
+	}
+	walk("", doc)
+}
