@@ -126,13 +126,20 @@ func cache(dir, name, key string) token.Cache {
 	return token.NewFile(dir, name, key)
 }
 
-// start lets the account be the one that is served. prev is the one before, if
-// it had its tokens from the same place; nil: there is none.
-func (a *account) start(prev *account) {
+// start lets the account be the one that is served. prev is the one before with
+// its key, nil if there is none. Another secret, or another way to ask, does not
+// end a token; another API knows nothing of it, and what lies in the cache is
+// from there.
+func (a *account) start(k accountKey, prev *account, prevKey accountKey) {
 	a.once.Do(func() {
-		if prev != nil {
+		switch {
+		case prev == nil:
+		case prevKey.apiBase == k.apiBase:
 			a.token.TakeOver(prev.token)
 			a.ticket.TakeOver(prev.ticket)
+		default:
+			a.token.SkipCache()
+			a.ticket.SkipCache()
 		}
 		a.token.Start()
 		a.ticket.Start()

@@ -85,7 +85,7 @@ func TestReloadKeepsState(t *testing.T) {
 // users, or that the account may not send.
 func TestReloadKeepsStateOverANewSecret(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, setTop("token-cache-dir", t.TempDir()))
 	w.platform.Fault(sim.Fault{Path: "cgi-bin/message/custom/send", Code: 48001})
 	w.backend.answer("/msg/text", `[{"msg":"one"},{"msg":"two"}]`)
 	use := func(step string) {

@@ -232,25 +232,24 @@ func reveal(first conf.Secret, more []conf.Secret) []string {
 func (s *site) start(prev *site) {
 	for k, a := range s.accounts {
 		s.shared.keep(k, a)
-		a.start(prev.sameTokens(k))
+		before, key := prev.accountOf(k.appID)
+		a.start(k, before, key)
 	}
 	for name, n := range s.workers {
 		s.shared.line(name, n).Resize(n)
 	}
 }
 
-// sameTokens finds the account that has the app-id's tokens from the same API:
-// another secret, or another way to ask, does not end a token.
-func (s *site) sameTokens(k accountKey) *account {
-	if s == nil {
-		return nil
-	}
-	for old, a := range s.accounts {
-		if old.appID == k.appID && old.apiBase == k.apiBase {
-			return a
+// accountOf finds the account of an app-id, which has one in a site at most.
+func (s *site) accountOf(appID string) (*account, accountKey) {
+	if s != nil {
+		for k, a := range s.accounts {
+			if k.appID == appID {
+				return a, k
+			}
 		}
 	}
-	return nil
+	return nil, accountKey{}
 }
 
 func (s *site) leave() { s.inFlight.Add(-1) }

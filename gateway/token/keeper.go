@@ -97,6 +97,7 @@ type Keeper struct {
 	retry    time.Duration // while err != nil: no fetch before this
 	pause    time.Duration // no early renewal before this
 	warm     bool          // a value is wanted even if nobody asks
+	skip     bool          // the cache is not read
 	started  bool
 	stopped  bool
 	logged   time.Duration // when a failure was last logged
@@ -146,7 +147,7 @@ func (k *Keeper) Start() {
 		return
 	}
 	k.started = true
-	if k.cfg.Cache != nil && k.cur.Load() == nil {
+	if k.cfg.Cache != nil && !k.skip && k.cur.Load() == nil {
 		k.load()
 	}
 	k.tasks.Go(k.loop)
@@ -180,6 +181,14 @@ func (k *Keeper) TakeOver(from *Keeper) {
 	mine.fetched = e.fetched
 	k.cur.Store(mine)
 	k.warm = true
+}
+
+// SkipCache makes Start read no cache: what is in it is of no use. It is
+// written all the same. k has not been started.
+func (k *Keeper) SkipCache() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.skip = true
 }
 
 // Stop ends the renewing and any fetch going on, and waits for both. A good
