@@ -181,3 +181,35 @@ func TestAccountsDoNotShareConnections(t *testing.T) {
 	close(release)
 	wg.Wait()
 }
+
+// TestPagesAreNotWorkers: the files of old have a workerNum of 5, which is for
+// pushes; as many slow pages hold up no other browser.
+func TestPagesAreNotWorkers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, set("workerNum", 1))
+	inside, hold := make(chan struct{}, 3), make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
+	defer release()
+	w.backend.on("/login", func(http.ResponseWriter, *http.Request) {
+		inside <- struct{}{}
+		<-hold
+	})
+	var wg sync.WaitGroup
+	for i := range 3 {
+		code := w.platform.NewCode(testAppID, fmt.Sprint("user", i), "snsapi_base")
+		wg.Go(func() {
+			resp, err := http.Get("http://" + w.g.PublicAddr() + "/redirect?code=" + code)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			resp.Body.Close()
+			if resp.StatusCode != 200 {
+				t.Errorf("a browser was told %d", resp.StatusCode)
+			}
+		})
+	}
+	eventually(t, "three pages at once", func() bool { return len(inside) == 3 })
+	release()
+	wg.Wait()
+}

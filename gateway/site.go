@@ -54,6 +54,7 @@ const (
 	maxBackendConns = 1 << 16 // workerNum is what limits calls
 	maxRelay        = 10 << 20
 	maxGrants       = 10_000 // OAuth codes remembered for a minute
+	minPages        = 256    // pages of web authorization at a time: a small workerNum is meant for pushes
 )
 
 // newSite builds a site from a validated configuration. Nothing it makes runs
@@ -151,7 +152,7 @@ func (s *site) addWebauth(cfg *conf.Config, sc *conf.Service, acc *account) {
 	wc := webauth.Config{
 		Service: sc.Name, AppID: sc.AppID, RedirectURL: sc.RedirectURL, UserInfoFlag: sc.RedirectUserInfoFlag,
 		HTTP:          httpc.New(httpc.Config{Name: "redirect-url", TLS: tlsConfig, MaxResponse: maxRelay}),
-		BackendSecret: sc.BackendSecret.Reveal(), Slots: sc.WorkerNum,
+		BackendSecret: sc.BackendSecret.Reveal(), Slots: max(sc.WorkerNum, minPages),
 		Log: s.log, Now: time.Now, Codes: s.shared.grants, Trusted: cfg.Internal.TrustedProxies,
 	}
 	if acc != nil {
