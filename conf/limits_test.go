@@ -19,12 +19,12 @@ func TestLimits(t *testing.T) {
 	}
 	f("services", `{"services": [`+strings.Repeat("0,", maxServices)+`0]}`, "services: holds more than 10000 entries")
 	f("allow", `{"internal": {"allow": [`+strings.Repeat(`"::",`, maxList)+`"::"]}}`, "internal.allow: holds more than 1000 entries")
-	f("old tokens", `{"services": [{"name": "a", "tokens-old": [`+strings.Repeat(`"t",`, maxOldKeys)+`"t"]}]}`, `services[0].tokens-old (service "a"): holds more than 16 entries`)
-	f("words", `{"services": [{"name": "a", "late-reply": {"pickup-words": [`+strings.Repeat(`"w",`, maxWords)+`"w"]}}]}`, `services[0].late-reply.pickup-words (service "a"): holds more than 20 entries`)
-	f("ack", `{"services": [{"name": "a", "late-reply": {"ack": "`+strings.Repeat("长", 700)+`"}}]}`, `services[0].late-reply.ack (service "a"): must not be longer than 2047 bytes, got 2100`)
+	f("old tokens", `{"services": [{"name": "a", "tokens-old": [`+strings.Repeat(`"t",`, maxOldKeys)+`"t"]}]}`, `services[0].tokens-old: holds more than 16 entries (service "a")`)
+	f("words", `{"services": [{"name": "a", "late-reply": {"pickup-words": [`+strings.Repeat(`"w",`, maxWords)+`"w"]}}]}`, "pickup-words: holds more than 20 entries")
+	f("ack", `{"services": [{"name": "a", "late-reply": {"ack": "`+strings.Repeat("长", 700)+`"}}]}`, "late-reply.ack: must not be longer than 2047 bytes, got 2100")
 	f("path", `{"common-endpoints": {"wx-qr": "/`+strings.Repeat("a", maxPath)+`"}}`, "common-endpoints.wx-qr: must not be longer than 512 bytes")
 	f("name", `{"services": [{"name": "`+strings.Repeat("名", maxName+1)+`"}]}`, "services[0].name: must not be longer than 128 characters")
-	f("backend secrets", `{"services": [{"name": "a", "backend-secret": "`+strings.Repeat("0123456789abcdef01234567 ", maxOldKeys+1)+`"}]}`, `services[0].backend-secret (service "a"): must not hold more than 16 secrets`)
+	f("backend secrets", `{"services": [{"name": "a", "backend-secret": "`+strings.Repeat("0123456789abcdef01234567 ", maxOldKeys+1)+`"}]}`, "backend-secret: must not hold more than 16 secrets")
 	f("depth", strings.Repeat("[", 1<<20), "is nested deeper than 64 levels")
 
 	var keys strings.Builder

@@ -18,20 +18,20 @@ type Problem struct {
 	Text    string // what is wrong, and the mend
 }
 
-// String returns `path (service "name"): text`, without what there is none of.
+// String returns `path: text (service "name")`, without what there is none of.
 func (p Problem) String() string {
 	if p.Path == "" {
 		return p.Text
 	}
-	return named(p.Path, p.Service) + ": " + p.Text
+	return named(p.Path+": "+p.Text, p.Service)
 }
 
-// named is a path for people: nobody counts services.
-func named(path, service string) string {
+// named adds a service's name for people, who do not count services.
+func named(s, service string) string {
 	if service == "" {
-		return path
+		return s
 	}
-	return path + " (service " + quote(service) + ")"
+	return s + " (service " + quote(service) + ")"
 }
 
 // Faults is the error of a configuration that is refused: everything that is wrong with it at once.

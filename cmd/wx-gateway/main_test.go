@@ -106,8 +106,8 @@ func TestCheck(t *testing.T) {
 	// several faults at once, and a doubt beside them
 	f(`{"listen-port": 7080, "servces": [], "services": [`+a+`, {"name": "a", "wx-params": {"app-id": "wx1", "app-secret": "x"}, "listen-endpoints": {"service-path": "/wx"}}]}`, 1,
 		"warning: servces: unknown key, ignored; did you mean \"services\"?\n",
-		`services[1].wx-params.token (service "a"): is empty, but listen-endpoints.service-path needs it to verify pushes; copy Token from the console
-services[1].name (service "a"): "a" is already the name of services[0]; rename one of them
+		`services[1].wx-params.token: is empty, but listen-endpoints.service-path needs it to verify pushes; copy Token from the console (service "a")
+services[1].name: "a" is already the name of services[0]; rename one of them (service "a")
 `)
 
 	// no JSON
