@@ -178,12 +178,13 @@ func (d directory) Info(ctx context.Context, openid string) (codec.RawMessage, e
 
 func (directory) Unsubscribed(openid string) codec.RawMessage { return user.Unsubscribed(openid) }
 
-// noDirectory says in every push why it carries no user info.
-type noDirectory struct{}
+// noDirectory says in every push why it carries no user info: which key of
+// wx-params is not set.
+type noDirectory struct{ missing string }
 
-var errNoSecret = errors.New("cannot look up user info: services[].wx-params.app-secret is not set")
-
-func (noDirectory) Info(context.Context, string) (codec.RawMessage, error) { return nil, errNoSecret }
+func (n noDirectory) Info(context.Context, string) (codec.RawMessage, error) {
+	return nil, errors.New("cannot look up user info: services[].wx-params." + n.missing + " is not set")
+}
 
 func (noDirectory) Unsubscribed(openid string) codec.RawMessage { return user.Unsubscribed(openid) }
 

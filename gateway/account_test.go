@@ -65,6 +65,28 @@ func TestUserInfoWithoutSecret(t *testing.T) {
 	wantContains(t, "body", string(w.backend.calls("/msg/text")[0].body), `"userInfo":null`, `"userInfoError":"`, "app-secret is not set")
 }
 
+// TestWithoutAppID: what is off for want of an app-id says so, and not that
+// the app-secret were missing.
+func TestWithoutAppID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, param("app-id", ""), withoutKey())
+	wantContains(t, "answer", w.send(sim.Plain, text("x")), "echo: x")
+	wantContains(t, "push", string(w.backend.calls("/msg/text")[0].body), "wx-params.app-id is not set")
+	status, body := w.get("/user?s=main&o=x")
+	if status != 503 {
+		t.Errorf("user: %d", status)
+	}
+	wantContains(t, "user", body, "wx-params.app-id")
+	resp, err := http.Get("http://" + w.g.PublicAddr() + "/redirect?code=x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, body = readAll(t, resp); status != 503 {
+		t.Errorf("redirect: %d", status)
+	}
+	wantContains(t, "redirect", body, "wx-params.app-id")
+}
+
 // TestUnhandledPathIsLoggedAtFirstSight: a backend without a handler for a kind
 // of push is no fault that fills the log.
 func TestUnhandledPathIsLoggedAtFirstSight(t *testing.T) {

@@ -97,8 +97,10 @@ func (s *site) addService(g *Gateway, cfg *conf.Config, sc *conf.Service) error 
 	case !sc.AppendUserInfo:
 	case acc != nil:
 		svc.Users = directory{s.shared.meter, sc.AppID, acc.users}
+	case sc.AppID == "":
+		svc.Users = noDirectory{"app-id"}
 	default:
-		svc.Users = noDirectory{}
+		svc.Users = noDirectory{"app-secret"}
 	}
 	s.endpoints[sc.Name] = ep
 	if sc.MsgProxyPass != "" {
