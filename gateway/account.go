@@ -34,12 +34,24 @@ type accountKey struct {
 type account struct {
 	http   *httpc.Client // its own: calls of one account that hang leave the others their connections
 	client *weixin.Client
-	sns    *weixin.SNS
+	sns    filledSNS
 	token  *token.Keeper
 	ticket *token.Keeper
 	*audience
 
 	once sync.Once
+}
+
+// filledSNS has the fields in a user info that backends of the reference rely
+// on, as those that are looked up by openid have them.
+type filledSNS struct{ *weixin.SNS }
+
+func (s filledSNS) UserInfo(ctx context.Context, g weixin.Grant) (codec.RawMessage, error) {
+	info, err := s.SNS.UserInfo(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	return user.Fill(info)
 }
 
 // audience is what is known of an app-id's users: user info, and what may be
@@ -91,7 +103,7 @@ func newAccount(k accountKey, s *shared, of *audience) *account {
 	if k.tokenAPI == "classic" {
 		policy = token.Classic()
 	}
-	a := &account{http: wechat, sns: weixin.NewSNS(cfg), audience: of}
+	a := &account{http: wechat, sns: filledSNS{weixin.NewSNS(cfg)}, audience: of}
 	a.token = token.New(token.Config{
 		Name: "access_token " + k.appID, Fetch: issuer.Token, Policy: policy, Eager: true,
 		Cache: cache(k.cacheDir, k.appID, "token"), Wait: weixin.Retry, Log: log,

@@ -235,3 +235,33 @@ func TestPagesAreNotWorkers(t *testing.T) {
 	release()
 	wg.Wait()
 }
+
+// TestGrantedUserInfoIsFilled: what a user consented to tell has the fields
+// that the reference always sends, too.
+func TestGrantedUserInfoIsFilled(t *testing.T) {
+	t.Parallel()
+	wechat := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/sns/oauth2/access_token":
+			fmt.Fprint(rw, `{"access_token":"granted-0123456789","expires_in":7200,"openid":"user1","scope":"snsapi_userinfo"}`)
+		case "/sns/userinfo":
+			fmt.Fprint(rw, `{"openid":"user1","nickname":"Wei"}`)
+		default:
+			fmt.Fprint(rw, `{"access_token":"token-0123456789","expires_in":7200}`)
+		}
+	}))
+	defer wechat.Close()
+	w := newWorld(t, setTop("wx-api-base", wechat.URL), set("redirect-userinfo-flag", "to=login"))
+	status, body := w.get("/sns-auth2?s=main&scope=userinfo&code=code1")
+	if status != 200 {
+		t.Errorf("sns-auth2: %d", status)
+	}
+	fields := []string{`"nickname":"Wei"`, `"sex":0`, `"privilege":[]`, `"unionid":""`}
+	wantContains(t, "sns-auth2", body, fields...)
+	resp, err := http.Get("http://" + w.g.PublicAddr() + "/redirect?to=login&code=code2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	wantContains(t, "redirect-url", string(w.backend.calls("/login")[0].body), fields...)
+}
