@@ -12,14 +12,14 @@ import (
 
 // Bounds of one service.
 const (
-	maxName    = 128     // characters of a name
-	maxWorkers = 100_000 // workerNum
-	maxOldKeys = 16      // entries of tokens-old and of aes-keys-old
-	maxTimeout = 86_400  // seconds
-	maxCAFile  = 4 << 20 // bytes of ca-file
-	maxWords   = 20      // entries of pickup-words
-	maxWord    = 20      // characters of one
-	maxAck     = 2047    // bytes: what a text reply may hold
+	maxName    = 128          // characters of a name
+	maxWorkers = 100_000      // workerNum
+	maxOldKeys = 16           // entries of tokens-old and of aes-keys-old
+	maxTimeout = 365 * 86_400 // seconds
+	maxCAFile  = 4 << 20      // bytes of ca-file
+	maxWords   = 20           // entries of pickup-words
+	maxWord    = 20           // characters of one
+	maxAck     = 2047         // bytes: what a text reply may hold
 
 	week = 7 * 24 * time.Hour
 )
@@ -45,7 +45,11 @@ func (r *reader) readService(raw []byte, i int, appendUserInfo bool) Service {
 	if s.Kind == Shop {
 		timeout = 0 // WeChat repeats shop pushes for hours
 	}
-	timeout = o.integer("timeout", timeout, 0, maxTimeout)
+	timeout = o.integer("timeout", timeout, -maxTimeout, maxTimeout)
+	if timeout < 0 { // as the reference takes it
+		o.warn("timeout", "is negative, which means off; write 0")
+		timeout = 0
+	}
 	s.Timeout = time.Duration(timeout) * time.Second
 	if s.Kind == Shop && timeout > 0 {
 		o.warn("timeout", "refuses the pushes that WeChat repeats for hours to a shop; remove it or set it to 0")
