@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -47,6 +48,17 @@ func confFile(t *testing.T, content string) string {
 		t.Fatal(err)
 	}
 	return name
+}
+
+// TestTimeZonesAreBuiltIn: containers often have none, and would show UTC.
+func TestTimeZonesAreBuiltIn(t *testing.T) {
+	list, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(list), "\ntime/tzdata\n") {
+		t.Error("the program does not bring time/tzdata")
+	}
 }
 
 func TestVersion(t *testing.T) {
