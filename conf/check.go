@@ -8,10 +8,12 @@ import (
 
 // checker looks at what the services and endpoints of a whole configuration mean to each other.
 type checker struct {
-	r     *reader
-	c     *Config
-	paths []string // of each service, `services[0] "shop"`
+	r *reader
+	c *Config
 }
+
+// servicePath is where service i stands.
+func servicePath(i int) string { return index("services", i) }
 
 func (k *checker) all() {
 	k.names()
@@ -19,6 +21,7 @@ func (k *checker) all() {
 	k.routes()
 	k.listeners()
 	k.guard()
+	k.unserved()
 }
 
 func (k *checker) names() {
@@ -28,7 +31,7 @@ func (k *checker) names() {
 			continue
 		}
 		if j, taken := first[s.Name]; taken {
-			k.r.fault(k.paths[i]+".name", "%s is already the name of services[%d]; rename one of them", quote(s.Name), j)
+			k.r.fault(servicePath(i)+".name", "%s is already the name of services[%d]; rename one of them", quote(s.Name), j)
 			continue
 		}
 		first[s.Name] = i
@@ -53,14 +56,14 @@ func (k *checker) accounts() {
 			first[s.AppID] = a
 		}
 		if other := k.c.Services[a.kind].Kind; s.Kind != other {
-			k.r.fault(k.paths[i]+".kind", "is %q, but %s with the same app-id is %q; an account is of one kind", s.Kind, k.paths[a.kind], other)
+			k.r.fault(servicePath(i)+".kind", "is %q, but %s with the same app-id is %q; an account is of one kind", s.Kind, k.r.named(servicePath(a.kind)), other)
 		}
 		switch {
 		case s.AppSecret == "":
 		case !a.secrets:
 			a.secret, a.secrets = i, true
 		case s.AppSecret != k.c.Services[a.secret].AppSecret:
-			k.r.fault(k.paths[i]+".wx-params.app-secret", "differs from that of %s, which has the same app-id; an account has one secret, copy the current one to both", k.paths[a.secret])
+			k.r.fault(servicePath(i)+".wx-params.app-secret", "differs from that of %s, which has the same app-id; an account has one secret, copy the current one to both", k.r.named(servicePath(a.secret)))
 		}
 	}
 }
@@ -83,10 +86,11 @@ func (k *checker) routes() {
 	var public []route
 	for i, s := range k.c.Services {
 		if s.ServicePath != "" {
-			public = append(public, route{path: s.ServicePath, owner: k.paths[i] + ".listen-endpoints.service-path"})
+			public = append(public, route{path: s.ServicePath, owner: servicePath(i) + ".listen-endpoints.service-path"})
 		}
-		if s.RedirectLive() {
-			public = append(public, route{path: s.RedirectPath, owner: k.paths[i] + ".listen-endpoints.redirect-path"})
+		// One whose redirect-url is bad will be live once that is mended.
+		if s.RedirectLive() || s.RedirectPath != "" && k.r.bad[servicePath(i)+".redirect-url"] {
+			public = append(public, route{path: s.RedirectPath, owner: servicePath(i) + ".listen-endpoints.redirect-path"})
 		}
 	}
 	internal := endpoints(&k.c.Endpoints)
@@ -111,7 +115,7 @@ func (k *checker) clashes(routes []route) {
 	}
 	for _, r := range routes {
 		if first, ok := taken[r.path]; ok {
-			k.r.fault(r.owner, "%s is already served by %s; choose another path", quote(r.path), first)
+			k.r.fault(r.owner, "%s is already served by %s; choose another path", quote(r.path), k.r.named(first))
 			continue
 		}
 		taken[r.path] = r.owner
@@ -159,15 +163,25 @@ func (k *checker) listeners() {
 	}
 }
 
+// unserved warns of endpoints that are for a later version.
+func (k *checker) unserved() {
+	e := &k.c.Endpoints
+	for _, p := range []struct{ key, path string }{{"access-token", e.AccessToken}, {"wx-api", e.WxAPI}} {
+		if p.path != "" {
+			k.r.warn("common-endpoints."+p.key, "is not served by this version; remove it unless it is meant for a later one")
+		}
+	}
+}
+
 // guard refuses endpoints that hand out power to whoever reaches them, and warns about sharing the public port.
 func (k *checker) guard() {
 	in := &k.c.Internal
-	if in.Listen == "" && k.c.Endpoints != (Endpoints{HealthCheck: k.c.Endpoints.HealthCheck}) {
+	if in.Listen == "" && !k.r.bad["internal.listen"] && k.c.Endpoints != (Endpoints{HealthCheck: k.c.Endpoints.HealthCheck}) {
 		k.r.warn("common-endpoints", `share the public port, where a proxy in front can make strangers look private; set internal.listen, for example to "127.0.0.1:7081"`)
 	}
 	host, _, err := net.SplitHostPort(in.Listen)
-	if in.Token != "" || err == nil && loopback(host) {
-		return
+	if in.Token != "" || err == nil && loopback(host) || k.r.bad["internal.token"] || k.r.bad["internal.listen"] {
+		return // or there will be a guard once that is mended
 	}
 	e := &k.c.Endpoints
 	for _, p := range []struct{ key, path string }{

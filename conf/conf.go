@@ -57,7 +57,7 @@ type Config struct {
 	Tracing  Tracing
 	MaxBody  int // max-body, bytes of an incoming request's body; 1 MiB by default
 
-	Files []string // the configuration file itself and every file: target, once each, for watching
+	Files []string // the configuration file itself, every file: target and every ca-file, once each, for watching
 }
 
 // Service is one account: where its pushes arrive, who answers them, and how.

@@ -2,10 +2,13 @@ package conf
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"flag"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -141,6 +144,39 @@ func TestParseWithoutFileOrEnvironment(t *testing.T) {
 	_, _, err = Parse([]byte(`{"services":[{"name":"${HOME}"}]}`), "", nil)
 	if want := "services[0].name: the environment variable HOME is not set"; err == nil || err.Error() != want {
 		t.Errorf("Parse = %v, want %q", err, want)
+	}
+}
+
+// A file with many notes is told of them in one short line.
+func TestNotesAreNamedOnce(t *testing.T) {
+	_, warnings, err := Parse([]byte(`{"listen-port": 1, "services": [{"name": "a", "wx-params": {"app-secret": "s", "app-id": "w"},
+		"一": 1, "二": 2, "三": 3, "四": 4, "五": 5, "六": 6, "seven eight": {"app-id": 1}}]}`), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `taken for notes, ignored: services[0].一, services[0].二, services[0].三, services[0].四, services[0].五 and 2 more` + "\n"
+	if diff := cmp.Diff(want, lines(warnings)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The file of authorities is watched like the targets of file:, once however many name it.
+func TestFilesToWatch(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	service := func(name string) string {
+		return `{"name": "` + name + `", "backend-tls": {"ca-file": ` + strconv.Quote(ca) + `}, "wx-params": {"token": "file:testdata/token.secret"}}`
+	}
+	c, _, err := Parse([]byte(`{"services": [`+service("a")+`,`+service("b")+`]}`), "conf.json", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"conf.json", "testdata/token.secret", ca}, c.Files); diff != "" {
+		t.Error(diff)
 	}
 }
 

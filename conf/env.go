@@ -17,7 +17,7 @@ func FromEnv(getenv func(string) (string, bool)) (*Config, []Problem, error) {
 	r := newReader(getenv)
 	for _, name := range []string{"WECHAT_APP_ID", "WECHAT_APP_SECRET", "WECHAT_APP_TOKEN", "WECHAT_AES_KEY", "MSG_PROXY_PASS", "WECHAT_SERVICE_PATH", "LISTEN_PORT"} {
 		if v, _ := r.getenv(name); !utf8.ValidString(v) {
-			return nil, nil, &Faults{[]Problem{{name, "is not UTF-8"}}}
+			return nil, nil, &Faults{[]Problem{{Path: name, Text: "is not UTF-8"}}}
 		}
 	}
 	value := func(name, def string) string {
@@ -72,7 +72,7 @@ func FromEnv(getenv func(string) (string, bool)) (*Config, []Problem, error) {
 
 // nameVariables replaces the paths of a file that does not exist by the variables they were made of.
 func nameVariables(list []Problem) {
-	const service = `services[0] "default".`
+	const service = "services[0]."
 	variables := map[string]string{
 		"listen-port":                             "LISTEN_PORT",
 		service + "wx-params.app-id":              "WECHAT_APP_ID",
@@ -84,7 +84,7 @@ func nameVariables(list []Problem) {
 	}
 	for i, p := range list {
 		if name, ok := variables[p.Path]; ok {
-			list[i].Path = name
+			list[i].Path, list[i].Service = name, ""
 		}
 	}
 }

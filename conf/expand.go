@@ -64,10 +64,7 @@ func (r *reader) content(name string) (string, error) {
 	if name == "" {
 		return "", errors.New(`names no file; write "file:/run/secrets/x"`)
 	}
-	if !r.seen[name] {
-		r.seen[name] = true
-		r.files = append(r.files, name)
-	}
+	r.watch(name)
 	data, err := r.readFile(name)
 	if err != nil {
 		return "", fmt.Errorf("cannot read the file %s: %w", quote(name), reason(err))
@@ -76,6 +73,14 @@ func (r *reader) content(name string) (string, error) {
 		return "", fmt.Errorf("the file %s is not UTF-8", quote(name))
 	}
 	return string(bytes.TrimSpace(trimBOM(data))), nil
+}
+
+// watch remembers a file that the configuration is made from.
+func (r *reader) watch(name string) {
+	if !r.seen[name] {
+		r.seen[name] = true
+		r.files = append(r.files, name)
+	}
 }
 
 // readTarget reads a small regular file. A pipe would block, and could not be read again at a reload.

@@ -19,7 +19,7 @@ func TestLimits(t *testing.T) {
 	}
 	f("services", `{"services": [`+strings.Repeat("0,", maxServices)+`0]}`, "services: holds more than 10000 entries")
 	f("allow", `{"internal": {"allow": [`+strings.Repeat(`"::",`, maxList)+`"::"]}}`, "internal.allow: holds more than 1000 entries")
-	f("old tokens", `{"services": [{"name": "a", "tokens-old": [`+strings.Repeat(`"t",`, maxOldKeys)+`"t"]}]}`, `services[0] "a".tokens-old: holds more than 16 entries`)
+	f("old tokens", `{"services": [{"name": "a", "tokens-old": [`+strings.Repeat(`"t",`, maxOldKeys)+`"t"]}]}`, `services[0].tokens-old: holds more than 16 entries (service "a")`)
 	f("words", `{"services": [{"name": "a", "late-reply": {"pickup-words": [`+strings.Repeat(`"w",`, maxWords)+`"w"]}}]}`, "pickup-words: holds more than 20 entries")
 	f("ack", `{"services": [{"name": "a", "late-reply": {"ack": "`+strings.Repeat("长", 700)+`"}}]}`, "late-reply.ack: must not be longer than 2047 bytes, got 2100")
 	f("path", `{"common-endpoints": {"wx-qr": "/`+strings.Repeat("a", maxPath)+`"}}`, "common-endpoints.wx-qr: must not be longer than 512 bytes")

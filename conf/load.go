@@ -34,11 +34,11 @@ func (r *reader) parse(data []byte, path string) (*Config, []Problem, error) {
 	data = trimBOM(data)
 	if bad := checkSyntax(data); bad != nil {
 		line, column := position(data, bad.offset)
-		return nil, nil, &Faults{[]Problem{{fmt.Sprintf("line %d, column %d", line, column), bad.text}}}
+		return nil, nil, &Faults{[]Problem{{Path: fmt.Sprintf("line %d, column %d", line, column), Text: bad.text}}}
 	}
 	raw := bytes.TrimLeft(data, " \t\r\n")
 	if raw[0] != '{' {
-		return nil, nil, &Faults{[]Problem{{"line 1, column 1", "the configuration must be an object {…}, got " + jsonType(raw)}}}
+		return nil, nil, &Faults{[]Problem{{Path: "line 1, column 1", Text: "the configuration must be an object {…}, got " + jsonType(raw)}}}
 	}
 	c := r.config(raw)
 	if path != "" {
@@ -49,10 +49,10 @@ func (r *reader) parse(data []byte, path string) (*Config, []Problem, error) {
 			c.Files = append(c.Files, name)
 		}
 	}
-	if faults := r.faults.all(); len(faults) > 0 {
-		return nil, r.warnings.all(), &Faults{faults}
+	if faults := r.problems(&r.faults); len(faults) > 0 {
+		return nil, r.problems(&r.warnings), &Faults{faults}
 	}
-	return c, r.warnings.all(), nil
+	return c, r.problems(&r.warnings), nil
 }
 
 // config reads the whole file, key by key, then looks at what the keys mean to each other.
@@ -90,18 +90,16 @@ func (r *reader) config(raw []byte) *Config {
 	withoutUserInfo, _ := o.flag("dont-append-userinfo")
 
 	raws := o.array("services", "objects", maxServices)
-	paths := make([]string, len(raws)) // each service in words, for problems
 	for i, raw := range raws {
-		var s Service
-		s, paths[i] = r.service(raw, i, !withoutUserInfo)
-		c.Services = append(c.Services, s)
+		c.Services = append(c.Services, r.readService(raw, i, !withoutUserInfo))
 	}
 	if len(raws) == 0 && !o.bad("services") && c.Endpoints == (Endpoints{}) {
 		o.fault("services", "is empty and there are no common-endpoints, so there is nothing to serve; add a service, see sample.conf.json")
 	}
 	o.done()
-	k := checker{r, c, paths}
+	k := checker{r, c}
 	k.all()
+	r.warnOfNotes()
 	return c
 }
 

@@ -13,16 +13,25 @@ const maxProblems = 1000
 
 // Problem is one fault or warning: where it is and how to mend it. It never holds a secret.
 type Problem struct {
-	Path string // `services[0] "shop".wx-params.aes-key`; `line 3, column 7` for text that is no JSON; an environment variable's name
-	Text string // what is wrong, and the mend
+	Path    string // services[0].wx-params.aes-key; "line 3, column 7" for text that is no JSON; an environment variable's name
+	Service string // name of the service that Path leads into, "" where it leads into none
+	Text    string // what is wrong, and the mend
 }
 
-// String returns "path: text", or the text alone when there is no path.
+// String returns `path: text (service "name")`, without what there is none of.
 func (p Problem) String() string {
 	if p.Path == "" {
 		return p.Text
 	}
-	return p.Path + ": " + p.Text
+	return named(p.Path+": "+p.Text, p.Service)
+}
+
+// named adds a service's name for people, who do not count services.
+func named(s, service string) string {
+	if service == "" {
+		return s
+	}
+	return s + " (service " + quote(service) + ")"
 }
 
 // Faults is the error of a configuration that is refused: everything that is wrong with it at once.

@@ -23,10 +23,15 @@ type reader struct {
 	readFile func(string) ([]byte, error) // content of a file: target
 	verbatim bool                         // strings come from the environment already: nothing in them is replaced
 
-	files []string        // file: targets met, once each
+	files []string        // file: targets and other files met, once each
 	seen  map[string]bool // the same, for looking up
 	keys  map[string]bool // every key asked for, as `services[].wx-params.token`
 	bad   map[string]bool // every path that has a fault
+
+	names map[string]string // services[0] → its name
+
+	notes     []string // paths of the first unknown keys that are notes
+	moreNotes int      // how many there are besides
 }
 
 func newReader(getenv func(string) (string, bool)) *reader {
@@ -35,7 +40,7 @@ func newReader(getenv func(string) (string, bool)) *reader {
 	}
 	return &reader{
 		getenv: getenv, readFile: readTarget,
-		seen: map[string]bool{}, keys: map[string]bool{}, bad: map[string]bool{},
+		seen: map[string]bool{}, keys: map[string]bool{}, bad: map[string]bool{}, names: map[string]string{},
 	}
 }
 
@@ -47,6 +52,26 @@ func (r *reader) fault(path, format string, args ...any) {
 
 // warn notes that what stands at path is doubtful.
 func (r *reader) warn(path, format string, args ...any) { r.warnings.add(path, format, args...) }
+
+// service is the name of the service that path leads into.
+func (r *reader) service(path string) string {
+	if i := strings.IndexByte(path, ']'); i >= 0 {
+		return r.names[path[:i+1]]
+	}
+	return ""
+}
+
+// named is path with its service's name, for a text.
+func (r *reader) named(path string) string { return named(path, r.service(path)) }
+
+// problems are the faults or warnings, each with its service.
+func (r *reader) problems(p *problems) []Problem {
+	list := p.all()
+	for i := range list {
+		list[i].Service = r.service(list[i].Path)
+	}
+	return list
+}
 
 // object is a JSON object on its way into Go: each value is asked for by its key, and done complains about the
 // keys that nobody asked for. An absent object is an empty one.
@@ -259,10 +284,15 @@ func (o *object) list(key string, limit int) []text {
 	return list
 }
 
-// done warns about the keys that nobody asked for. Keys with non-ASCII letters or blanks are notes and pass silently.
+// done warns about the keys that nobody asked for. Keys with non-ASCII letters or blanks are notes: one warning in
+// all says that they were taken for such.
 func (o *object) done() {
 	for i, m := range o.members {
-		if o.used[m.key] || o.last[m.key] != i || isNote(m.key) {
+		if o.used[m.key] || o.last[m.key] != i {
+			continue
+		}
+		if isNote(m.key) {
+			o.r.note(o.at(shorten(m.key)))
 			continue
 		}
 		if o.r.warnings.full() {
@@ -281,6 +311,30 @@ func (o *object) done() {
 			o.r.warn(path, "unknown key, ignored; did you mean %q?", mean)
 		}
 	}
+}
+
+// maxNotes bounds the notes that are named.
+const maxNotes = 5
+
+// note remembers an unknown key that is no slip.
+func (r *reader) note(path string) {
+	if len(r.notes) < maxNotes {
+		r.notes = append(r.notes, path)
+		return
+	}
+	r.moreNotes++
+}
+
+// warnOfNotes tells in one warning which keys were taken for notes.
+func (r *reader) warnOfNotes() {
+	if len(r.notes) == 0 {
+		return
+	}
+	more := ""
+	if r.moreNotes > 0 {
+		more = fmt.Sprintf(" and %d more", r.moreNotes)
+	}
+	r.warn("", "taken for notes, ignored: %s%s", strings.Join(r.notes, ", "), more)
 }
 
 // elsewhere returns where else key is known: beneath this object rather than far away, and shallow rather than deep.

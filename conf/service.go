@@ -12,28 +12,28 @@ import (
 
 // Bounds of one service.
 const (
-	maxName    = 128     // characters of a name
-	maxWorkers = 100_000 // workerNum
-	maxOldKeys = 16      // entries of tokens-old and of aes-keys-old
-	maxTimeout = 86_400  // seconds
-	maxCAFile  = 4 << 20 // bytes of ca-file
-	maxWords   = 20      // entries of pickup-words
-	maxWord    = 20      // characters of one
-	maxAck     = 2047    // bytes: what a text reply may hold
+	maxName    = 128          // characters of a name
+	maxWorkers = 100_000      // workerNum
+	maxOldKeys = 16           // entries of tokens-old and of aes-keys-old
+	maxTimeout = 365 * 86_400 // seconds
+	maxCAFile  = 4 << 20      // bytes of ca-file
+	maxWords   = 20           // entries of pickup-words
+	maxWord    = 20           // characters of one
+	maxAck     = 2047         // bytes: what a text reply may hold
 
 	week = 7 * 24 * time.Hour
 )
 
-// service reads services[i] and returns it with its path in words, `services[i] "name"`.
-func (r *reader) service(raw []byte, i int, appendUserInfo bool) (Service, string) {
+// readService reads services[i].
+func (r *reader) readService(raw []byte, i int, appendUserInfo bool) Service {
 	o := r.object(raw, index("services", i), "services[]")
 	if !o.present {
-		return Service{}, o.path
+		return Service{}
 	}
 	s := Service{Name: o.checked("name", checkName)}
 	switch {
 	case s.Name != "":
-		o.path += " " + quote(s.Name)
+		r.names[o.path] = s.Name
 	case !o.bad("name"):
 		o.fault("name", "is missing; give each service a name of its own")
 	}
@@ -45,7 +45,11 @@ func (r *reader) service(raw []byte, i int, appendUserInfo bool) (Service, strin
 	if s.Kind == Shop {
 		timeout = 0 // WeChat repeats shop pushes for hours
 	}
-	timeout = o.integer("timeout", timeout, 0, maxTimeout)
+	timeout = o.integer("timeout", timeout, -maxTimeout, maxTimeout)
+	if timeout < 0 { // as the reference takes it
+		o.warn("timeout", "is negative, which means off; write 0")
+		timeout = 0
+	}
 	s.Timeout = time.Duration(timeout) * time.Second
 	if s.Kind == Shop && timeout > 0 {
 		o.warn("timeout", "refuses the pushes that WeChat repeats for hours to a shop; remove it or set it to 0")
@@ -61,8 +65,8 @@ func (r *reader) service(raw []byte, i int, appendUserInfo bool) (Service, strin
 	s.TokensOld = o.secrets("tokens-old", maxOldKeys, checkFilled)
 	s.AESKeysOld = o.secrets("aes-keys-old", maxOldKeys, checkAESKey)
 
-	s.MsgProxyPass = o.hidden("msg-proxy-pass", checkURL)
-	s.RedirectURL = o.hidden("redirect-url", checkURL)
+	s.MsgProxyPass = escaped(o.hidden("msg-proxy-pass", checkURL))
+	s.RedirectURL = escaped(o.hidden("redirect-url", checkURL))
 	s.RedirectUserInfoFlag = o.str("redirect-userinfo-flag")
 	s.BackendSecret = Secret(o.hidden("backend-secret", checkBackendSecrets))
 	s.BackendTLS = readBackendTLS(o.object("backend-tls"))
@@ -78,7 +82,7 @@ func (r *reader) service(raw []byte, i int, appendUserInfo bool) (Service, strin
 	readEncryption(o, w, &s)
 	judgeService(o, w, &s)
 	o.done()
-	return s, o.path
+	return s
 }
 
 // readKind reads kind and its older form is-channels-ec.
@@ -143,6 +147,9 @@ func judgeService(o, w *object, s *Service) {
 
 func readBackendTLS(o *object) BackendTLS {
 	t := BackendTLS{CAFile: o.hidden("ca-file", checkCAFile)}
+	if t.CAFile != "" {
+		o.r.watch(t.CAFile)
+	}
 	t.Insecure, _ = o.flag("insecure")
 	if t.Insecure {
 		o.warn("insecure", "lets anyone on the way pose as the backend; name its authority in ca-file instead")

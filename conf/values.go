@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // A type of value each: what it may look like, and the words for what is wrong with one.
@@ -55,6 +56,24 @@ func checkURL(s string) error {
 		return errors.New(`must not hold "#": what follows it would never be sent`)
 	}
 	return nil
+}
+
+// escaped is a URL with what is not ASCII behind its host percent-encoded, as net/http sends it: not every server
+// takes such bytes in a request line.
+func escaped(s string) string {
+	var b strings.Builder
+	slashes := 0
+	for i := range len(s) {
+		if s[i] == '/' {
+			slashes++
+		}
+		if s[i] < utf8.RuneSelf || slashes < 3 && !strings.Contains(s[:i], "?") {
+			b.WriteByte(s[i])
+		} else {
+			fmt.Fprintf(&b, "%%%02X", s[i])
+		}
+	}
+	return b.String()
 }
 
 // checkBase judges a URL that a path of WeChat's is appended to.

@@ -198,3 +198,17 @@ func TestNearest(t *testing.T) {
 	f("", "")
 	f("app-idapp-idapp-idapp-idapp-idapp-idapp-idapp-id", "")
 }
+
+func TestEscaped(t *testing.T) {
+	f := func(url, want string) {
+		t.Helper()
+		if got := escaped(url); got != want {
+			t.Errorf("escaped(%q) = %q, want %q", url, got, want)
+		}
+	}
+	f("", "")
+	f("http://h:1/a%20b?x=1&to=", "http://h:1/a%20b?x=1&to=")
+	f("http://h/处理?名=é", "http://h/%E5%A4%84%E7%90%86?%E5%90%8D=%C3%A9")
+	f("http://例子.cn", "http://例子.cn")
+	f("http://例子.cn?é", "http://例子.cn?%C3%A9")
+}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"wx-gateway/conf"
 	"wx-gateway/gateway/backend"
 	"wx-gateway/gateway/codec"
 	"wx-gateway/gateway/delivery"
+	"wx-gateway/gateway/httpc"
 	"wx-gateway/gateway/meter"
 	"wx-gateway/gateway/msg"
 	"wx-gateway/gateway/outbox"
@@ -21,26 +23,76 @@ import (
 )
 
 // accountKey is everything of the configuration that an account is made from.
-// As long as it stays the same, a reload leaves the account alone.
+// As long as it stays the same, a reload leaves the account alone; otherwise
+// there is a new one, which takes over what belongs to the app-id.
 type accountKey struct {
 	appID, secret, apiBase, mpBase, tokenAPI, cacheDir string
 }
 
 // account is what an app-id owns once, however many services use it: its
-// tokens, its cached users, its outgoing messages.
+// access to WeChat's API, its tokens, what is known of its users.
 type account struct {
+	http   *httpc.Client // its own: calls of one account that hang leave the others their connections
 	client *weixin.Client
-	sns    *weixin.SNS
+	sns    filledSNS
 	token  *token.Keeper
 	ticket *token.Keeper
-	users  *user.Directory
-	outbox *outbox.Outbox
+	*audience
 
 	once sync.Once
 }
 
-func newAccount(k accountKey, s *shared, log *slog.Logger) *account {
-	cfg := weixin.Config{APIBase: k.apiBase, MPBase: k.mpBase, AppID: k.appID, Secret: k.secret, HTTP: s.wechat, Log: log,
+// filledSNS has the fields in a user info that backends of the reference rely
+// on, as those that are looked up by openid have them.
+type filledSNS struct{ *weixin.SNS }
+
+func (s filledSNS) UserInfo(ctx context.Context, g weixin.Grant) (codec.RawMessage, error) {
+	info, err := s.SNS.UserInfo(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	return user.Fill(info)
+}
+
+// audience is what is known of an app-id's users: user info, and what may be
+// sent to them. It outlives a reload that changes the secret or the address of
+// WeChat's API.
+type audience struct {
+	users  *user.Directory
+	outbox *outbox.Outbox
+	api    atomic.Pointer[weixin.Client] // of the account that is served
+}
+
+func newAudience(appID string, log *slog.Logger) *audience {
+	a := &audience{}
+	a.users = user.New(user.Config{
+		Fetch: func(ctx context.Context, openid string) (codec.RawMessage, error) {
+			return a.api.Load().UserInfo(ctx, openid)
+		},
+		Denied: func(err error) bool { return weixin.Code(err) == 48001 },
+	})
+	a.outbox = outbox.New(outbox.Config{Service: appID, API: a, Log: log})
+	return a
+}
+
+// SendCustom and Typing are what the outbox calls.
+func (a *audience) SendCustom(ctx context.Context, body []byte) error {
+	return a.api.Load().SendCustom(ctx, body)
+}
+
+func (a *audience) Typing(ctx context.Context, openid string, on bool) error {
+	return a.api.Load().Typing(ctx, openid, on)
+}
+
+func (a *audience) close() {
+	a.users.Close()
+	a.outbox.Close()
+}
+
+func newAccount(k accountKey, s *shared, of *audience) *account {
+	log := s.log
+	wechat := httpc.New(httpc.Config{Name: "wechat", Proxy: true})
+	cfg := weixin.Config{APIBase: k.apiBase, MPBase: k.mpBase, AppID: k.appID, Secret: k.secret, HTTP: wechat, Log: log,
 		Observe: func(path string, code int, took time.Duration) {
 			s.meter.WeChat(k.appID, path, code, took)
 			traceWeChat(s.tracer, k.appID, path, code, took)
@@ -51,7 +103,7 @@ func newAccount(k accountKey, s *shared, log *slog.Logger) *account {
 	if k.tokenAPI == "classic" {
 		policy = token.Classic()
 	}
-	a := &account{sns: weixin.NewSNS(cfg)}
+	a := &account{http: wechat, sns: filledSNS{weixin.NewSNS(cfg)}, audience: of}
 	a.token = token.New(token.Config{
 		Name: "access_token " + k.appID, Fetch: issuer.Token, Policy: policy, Eager: true,
 		Cache: cache(k.cacheDir, k.appID, "token"), Wait: weixin.Retry, Log: log,
@@ -61,15 +113,21 @@ func newAccount(k accountKey, s *shared, log *slog.Logger) *account {
 	a.ticket = token.New(token.Config{
 		Name: "jsapi_ticket " + k.appID, Policy: token.Ticket(),
 		Fetch: func(ctx context.Context, _ bool) (string, time.Duration, error) { return a.client.Ticket(ctx) },
-		Cache: cache(k.cacheDir, k.appID+".ticket", "ticket"), Wait: weixin.Retry, Log: log,
+		Cache: cache(k.cacheDir, k.appID+".ticket", "ticket"), Wait: ticketWait, Log: log,
 		Observe: func(cause string, err error) { s.meter.Refresh(k.appID, "jsapi_ticket", cause, err) },
 	})
-	a.users = user.New(user.Config{
-		Fetch:  a.client.UserInfo,
-		Denied: func(err error) bool { return weixin.Code(err) == 48001 },
-	})
-	a.outbox = outbox.New(outbox.Config{Service: k.appID, API: a.client, Log: log})
+	of.api.CompareAndSwap(nil, a.client)
 	return a
+}
+
+// ticketWait is how long to leave the ticket alone after err. A refusal of the
+// access_token is that keeper's to wait for: until it asks again it fails at
+// once, and as soon as it has one the ticket can be had.
+func ticketWait(err error, now time.Time) time.Duration {
+	if weixin.IssuesTokens(err) {
+		return 0
+	}
+	return weixin.Retry(err, now)
 }
 
 // cache is the file of one token, nil without token-cache-dir.
@@ -80,18 +138,31 @@ func cache(dir, name, key string) token.Cache {
 	return token.NewFile(dir, name, key)
 }
 
-func (a *account) start() {
+// start lets the account be the one that is served. prev is the one before with
+// its key, nil if there is none. Another secret, or another way to ask, does not
+// end a token; another API knows nothing of it, and what lies in the cache is
+// from there.
+func (a *account) start(k accountKey, prev *account, prevKey accountKey) {
 	a.once.Do(func() {
+		switch {
+		case prev == nil:
+		case prevKey.apiBase == k.apiBase:
+			a.token.TakeOver(prev.token)
+			a.ticket.TakeOver(prev.ticket)
+		default:
+			a.token.SkipCache()
+			a.ticket.SkipCache()
+		}
 		a.token.Start()
 		a.ticket.Start()
 	})
+	a.api.Store(a.client)
 }
 
 func (a *account) stop() {
 	a.ticket.Stop()
 	a.token.Stop()
-	a.users.Close()
-	a.outbox.Close()
+	a.http.CloseIdle()
 }
 
 // directory makes a user.Directory what delivery asks for, and counts.
@@ -122,12 +193,13 @@ func (d directory) AtHand(openid string) (info codec.RawMessage, ok bool, err er
 
 func (directory) Unsubscribed(openid string) codec.RawMessage { return user.Unsubscribed(openid) }
 
-// noDirectory says in every push why it carries no user info.
-type noDirectory struct{}
+// noDirectory says in every push why it carries no user info: which key of
+// wx-params is not set.
+type noDirectory struct{ missing string }
 
-var errNoSecret = errors.New("cannot look up user info: services[].wx-params.app-secret is not set")
-
-func (noDirectory) Info(context.Context, string) (codec.RawMessage, error) { return nil, errNoSecret }
+func (n noDirectory) Info(context.Context, string) (codec.RawMessage, error) {
+	return nil, errors.New("cannot look up user info: services[].wx-params." + n.missing + " is not set")
+}
 
 func (noDirectory) AtHand(string) (codec.RawMessage, bool, error) { return nil, true, errNoSecret }
 

@@ -58,11 +58,4 @@ func (s *site) addEndpoints(g *Gateway, cfg *conf.Config) {
 	on.handlePrefix(e.Pprof, endpoint.Guarded(door, true, pprofHandler(e.Pprof)))
 	s.public.handle(e.HealthCheck, set.Health)
 	s.internal.handle(e.HealthCheck, set.Health)
-	for _, later := range []struct{ key, path string }{
-		{"access-token", e.AccessToken}, {"wx-api", e.WxAPI},
-	} {
-		if later.path != "" {
-			s.log.Warn("common-endpoints." + later.key + " is configured, but this version does not serve it")
-		}
-	}
 }

@@ -145,7 +145,7 @@ func (g *Gateway) Start() error {
 		return err
 	}
 	g.tracer.Run()
-	g.site.Load().start()
+	g.site.Load().start(nil)
 	for i, server := range []*fasthttp.Server{g.public, g.internal}[:len(g.doors)] {
 		door := g.doors[i]
 		g.serving.Go(func() {
@@ -193,7 +193,7 @@ func (g *Gateway) Reload() error {
 	for _, w := range warnings {
 		g.log.Warn("configuration: " + w.String())
 	}
-	next.start()
+	next.start(g.site.Load())
 	prev := g.site.Swap(next) // nothing below can fail
 	g.cfg = cfg
 	g.tracer.SetHeaders(collectorHeaders(cfg))

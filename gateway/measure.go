@@ -34,6 +34,15 @@ func metrics(m *meter.Meter) web.Handler {
 func pprofHandler(path string) web.Handler {
 	return func(ctx *fasthttp.RequestCtx) error {
 		rest := strings.TrimPrefix(string(web.RawPath(ctx)), path)
+		switch rest {
+		case "":
+			// The links of the list are relative to its address with a slash.
+			ctx.Response.Header.Set("Location", path+"/")
+			ctx.SetStatusCode(fasthttp.StatusMovedPermanently)
+			return nil
+		case "/":
+			rest = "" // the list itself, which fasthttp serves at no other path
+		}
 		ctx.URI().SetPath("/debug/pprof" + rest)
 		pprofhandler.PprofHandler(ctx)
 		return nil

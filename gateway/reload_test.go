@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -79,6 +80,83 @@ func TestReloadKeepsState(t *testing.T) {
 	}
 }
 
+// TestReloadKeepsStateOverANewSecret: state belongs to the app-id, so neither
+// another secret nor another address of WeChat's makes the gateway forget
+// users, or that the account may not send.
+func TestReloadKeepsStateOverANewSecret(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, setTop("token-cache-dir", t.TempDir()))
+	w.platform.Fault(sim.Fault{Path: "cgi-bin/message/custom/send", Code: 48001})
+	w.backend.answer("/msg/text", `[{"msg":"one"},{"msg":"two"}]`)
+	use := func(step string) {
+		t.Helper()
+		if status, body := w.get("/user?s=main&o=user1"); status != 200 {
+			t.Errorf("%s: user: %d %s", step, status, body)
+		}
+		if status, body := w.get("/sign-jsapi?s=main&u=http://x/"); status != 200 {
+			t.Errorf("%s: sign-jsapi: %d %s", step, status, body)
+		}
+		wantContains(t, step, w.send(sim.Plain, text(step)), "one")
+	}
+	wantCalls := func(p *sim.Platform, step, path string, want int) {
+		t.Helper()
+		if n := p.CountCalls(path, testAppID); n != want {
+			t.Errorf("%s: %d calls of %s, want %d", step, n, path, want)
+		}
+	}
+	reload := func() {
+		t.Helper()
+		w.write()
+		if err := w.g.Reload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := func(step string) {
+		t.Helper()
+		for path, n := range map[string]int{
+			"cgi-bin/stable_token": 1, "cgi-bin/ticket/getticket": 1, "cgi-bin/message/custom/send": 1,
+			"cgi-bin/user/info": 2, // user1, and whoever sends the pushes
+		} {
+			wantCalls(w.platform, step, path, n)
+		}
+		for _, a := range w.g.site.Load().accounts {
+			if !a.outbox.Refused() {
+				t.Errorf("%s: forgotten that the account may not send", step)
+			}
+		}
+	}
+	use("at first")
+	eventually(t, "the second message", func() bool {
+		return w.platform.CountCalls("cgi-bin/message/custom/send", testAppID) == 1 && strings.Contains(w.logs.String(), "48001")
+	})
+	service(w.conf)["wx-params"].(map[string]any)["app-secret"] = "another-secret-000000000000000001"
+	w.conf["wx-mp-base"] = "http://127.0.0.1:1"
+	reload()
+	use("with another secret")
+	all("with another secret")
+
+	other := sim.New(sim.Config{Log: slog.New(slog.DiscardHandler)})
+	url, err := other.Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	w.conf["wx-api-base"] = url
+	reload()
+	use("from another address")
+	all("from another address")
+	// Tokens are those of an address: a ticket of another one signs nothing.
+	for path, n := range map[string]int{
+		"cgi-bin/stable_token": 1, "cgi-bin/ticket/getticket": 1, "cgi-bin/message/custom/send": 0, "cgi-bin/user/info": 0,
+	} {
+		wantCalls(other, "the other address", path, n)
+	}
+	if status, body := w.get("/user?s=main&o=user2"); status != 200 {
+		t.Errorf("user: %d %s", status, body)
+	}
+	wantCalls(other, "the other address", "cgi-bin/user/info", 1)
+}
+
 // TestStopDoesNotWaitForAReplacedSite: a browser that waits for redirect-url
 // under a replaced configuration does not keep a gateway from stopping.
 func TestStopDoesNotWaitForAReplacedSite(t *testing.T) {
@@ -134,8 +212,8 @@ func TestReloadThatFailsKeepsTheAccounts(t *testing.T) {
 	}
 	made.discard()
 	for _, a := range made.accounts {
-		if _, err := a.users.Lookup(context.Background(), "user1"); err == nil {
-			t.Error("an account of a discarded site still looks up users")
+		if _, err := a.token.Token(context.Background()); err == nil {
+			t.Error("an account of a discarded site still fetches tokens")
 		}
 	}
 

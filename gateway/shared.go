@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 
 	"wx-gateway/gateway/backend"
@@ -15,7 +16,6 @@ import (
 
 // shared is what all accounts use and no reload touches.
 type shared struct {
-	wechat  *httpc.Client // to WeChat, through a proxy where the environment names one
 	backend *httpc.Client // to backends, TLS verified
 	grants  *grant.Memory[weixin.Grant]
 	log     *slog.Logger
@@ -23,9 +23,10 @@ type shared struct {
 	tracer  *trace.Tracer // nil: there is no tracing
 	users   aliases
 
-	mu       sync.Mutex
-	accounts map[accountKey]*account
-	lines    map[string]*backend.Line // by service name
+	mu        sync.Mutex
+	accounts  map[accountKey]*account
+	audiences map[string]*audience     // by app-id
+	lines     map[string]*backend.Line // by service name
 }
 
 // account finds a running account or makes one that does not run yet.
@@ -35,7 +36,12 @@ func (s *shared) account(k accountKey) *account {
 	if a := s.accounts[k]; a != nil {
 		return a
 	}
-	return newAccount(k, s, s.log)
+	of := s.audiences[k.appID]
+	if of == nil {
+		of = newAudience(k.appID, s.log)
+		s.audiences[k.appID] = of
+	}
+	return newAccount(k, s, of)
 }
 
 // keep registers an account of the site that is about to be served.
@@ -58,6 +64,22 @@ func (s *shared) drop(k accountKey, a *account) {
 	defer s.mu.Unlock()
 	if s.accounts[k] == a {
 		delete(s.accounts, k)
+	}
+}
+
+// tidy ends the audiences of app-ids that no account uses any more.
+func (s *shared) tidy() {
+	s.mu.Lock()
+	unused := maps.Clone(s.audiences)
+	for k := range s.accounts {
+		delete(unused, k.appID)
+	}
+	for appID := range unused {
+		delete(s.audiences, appID)
+	}
+	s.mu.Unlock()
+	for _, a := range unused {
+		a.close()
 	}
 }
 
@@ -84,6 +106,8 @@ func (s *shared) alias(openid string) string {
 }
 
 func (s *shared) close() {
-	s.wechat.CloseIdle()
+	for _, a := range s.audiences {
+		a.close()
+	}
 	s.backend.CloseIdle()
 }

@@ -40,14 +40,14 @@ type site struct {
 // newShared makes what outlives reloads.
 func newShared(log *slog.Logger, m *meter.Meter) *shared {
 	return &shared{
-		wechat:   httpc.New(httpc.Config{Name: "wechat", Proxy: true}),
-		backend:  httpc.New(httpc.Config{Name: "backend", MaxConns: maxBackendConns}),
-		accounts: map[accountKey]*account{},
-		lines:    map[string]*backend.Line{},
-		grants:   webauth.NewCodes(maxGrants),
-		log:      log,
-		meter:    m,
-		users:    newAliases(),
+		backend:   httpc.New(httpc.Config{Name: "backend", MaxConns: maxBackendConns}),
+		accounts:  map[accountKey]*account{},
+		audiences: map[string]*audience{},
+		lines:     map[string]*backend.Line{},
+		grants:    webauth.NewCodes(maxGrants),
+		log:       log,
+		meter:     m,
+		users:     newAliases(),
 	}
 }
 
@@ -55,6 +55,7 @@ const (
 	maxBackendConns = 1 << 16 // workerNum is what limits calls
 	maxRelay        = 10 << 20
 	maxGrants       = 10_000 // OAuth codes remembered for a minute
+	minPages        = 256    // pages of web authorization at a time: a small workerNum is meant for pushes
 )
 
 // newSite builds a site from a validated configuration. Nothing it makes runs
@@ -97,8 +98,10 @@ func (s *site) addService(g *Gateway, cfg *conf.Config, sc *conf.Service) error 
 	case !sc.AppendUserInfo:
 	case acc != nil:
 		svc.Users = directory{s.shared.meter, sc.AppID, acc.users}
+	case sc.AppID == "":
+		svc.Users = noDirectory{"app-id"}
 	default:
-		svc.Users = noDirectory{}
+		svc.Users = noDirectory{"app-secret"}
 	}
 	s.endpoints[sc.Name] = ep
 	count := g.meter.Service(sc.Name)
@@ -153,7 +156,7 @@ func (s *site) addWebauth(cfg *conf.Config, sc *conf.Service, acc *account) {
 	wc := webauth.Config{
 		Service: sc.Name, AppID: sc.AppID, RedirectURL: sc.RedirectURL, UserInfoFlag: sc.RedirectUserInfoFlag,
 		HTTP:          httpc.New(httpc.Config{Name: "redirect-url", TLS: tlsConfig, MaxResponse: maxRelay}),
-		BackendSecret: sc.BackendSecret.Reveal(), Slots: sc.WorkerNum,
+		BackendSecret: sc.BackendSecret.Reveal(), Slots: max(sc.WorkerNum, minPages),
 		Log: s.log, Now: time.Now, Codes: s.shared.grants, Trusted: cfg.Internal.TrustedProxies,
 	}
 	if acc != nil {
@@ -230,15 +233,29 @@ func reveal(first conf.Secret, more []conf.Secret) []string {
 	return all
 }
 
-// start sets going what the site has made new.
-func (s *site) start() {
+// start sets going what the site has made new. prev is the site served until
+// now, nil at first.
+func (s *site) start(prev *site) {
 	for k, a := range s.accounts {
 		s.shared.keep(k, a)
-		a.start()
+		before, key := prev.accountOf(k.appID)
+		a.start(k, before, key)
 	}
 	for name, n := range s.workers {
 		s.shared.line(name, n).Resize(n)
 	}
+}
+
+// accountOf finds the account of an app-id, which has one in a site at most.
+func (s *site) accountOf(appID string) (*account, accountKey) {
+	if s != nil {
+		for k, a := range s.accounts {
+			if k.appID == appID {
+				return a, k
+			}
+		}
+	}
+	return nil, accountKey{}
 }
 
 func (s *site) leave() { s.inFlight.Add(-1) }
@@ -259,6 +276,7 @@ func (g *Gateway) retire(s *site) {
 			a.stop()
 		}
 	}
+	s.shared.tidy()
 }
 
 func (g *Gateway) awaitLast(s *site) {
@@ -280,6 +298,7 @@ func (s *site) discard() {
 			a.stop()
 		}
 	}
+	s.shared.tidy()
 }
 
 // stop ends everything of the last site.

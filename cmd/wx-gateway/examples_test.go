@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,6 +59,10 @@ func TestSampleBackends(t *testing.T) {
 			cmd.Env = append(os.Environ(), "LISTEN="+addr)
 			backend := startCommand(t, cmd)
 			listening(t, backend, addr)
+			// A balancer's look at it does it no harm.
+			if resp, err := http.Get("http://" + addr); err == nil {
+				resp.Body.Close()
+			}
 			_, wechat := platform(t)
 			conf, _ := configuration(wechat, "http://"+addr)
 			file := confFile(t, "")

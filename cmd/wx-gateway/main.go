@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+	_ "time/tzdata" // TZ is honoured where the system knows no time zones
 
 	"wx-gateway/conf"
 )

@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -47,6 +48,17 @@ func confFile(t *testing.T, content string) string {
 		t.Fatal(err)
 	}
 	return name
+}
+
+// TestTimeZonesAreBuiltIn: containers often have none, and would show UTC.
+func TestTimeZonesAreBuiltIn(t *testing.T) {
+	list, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(list), "\ntime/tzdata\n") {
+		t.Error("the program does not bring time/tzdata")
+	}
 }
 
 func TestVersion(t *testing.T) {
@@ -106,8 +118,8 @@ func TestCheck(t *testing.T) {
 	// several faults at once, and a doubt beside them
 	f(`{"listen-port": 7080, "servces": [], "services": [`+a+`, {"name": "a", "wx-params": {"app-id": "wx1", "app-secret": "x"}, "listen-endpoints": {"service-path": "/wx"}}]}`, 1,
 		"warning: servces: unknown key, ignored; did you mean \"services\"?\n",
-		`services[1] "a".wx-params.token: is empty, but listen-endpoints.service-path needs it to verify pushes; copy Token from the console
-services[1] "a".name: "a" is already the name of services[0]; rename one of them
+		`services[1].wx-params.token: is empty, but listen-endpoints.service-path needs it to verify pushes; copy Token from the console (service "a")
+services[1].name: "a" is already the name of services[0]; rename one of them (service "a")
 `)
 
 	// no JSON

@@ -11,7 +11,7 @@ const server = http.createServer((req, res) => {
   const chunks = [];
   req.on('data', (c) => chunks.push(c));
   req.on('end', () => {
-    const push = JSON.parse(Buffer.concat(chunks));
+    const push = JSON.parse(Buffer.concat(chunks).toString() || '{}'); // a health check sends no body
     const handler = handlers[req.url];
     res.setHeader('Content-Type', 'application/json');
     res.end(JSON.stringify(handler ? handler(push) : { type: 'success' }));

@@ -191,7 +191,7 @@ func TestUnmarshalErrors(t *testing.T) {
 		}
 	}
 	f(`{"text":`, "invalid JSON at byte 8: the text ends too early")
-	f(`[]`, "cannot decode JSON: array where codec.plainFields is wanted")
+	f(`[]`, "cannot decode JSON: array where object is wanted")
 	f(`{"text":12345}`, `cannot decode JSON: field "text": number where string is wanted`)
 	f(`{"int":"s3cret"}`, `cannot decode JSON: field "int": string where int64 is wanted`)
 	f(`{"small":12345}`, `cannot decode JSON: field "small": number where int8 is wanted`)
@@ -199,6 +199,7 @@ func TestUnmarshalErrors(t *testing.T) {
 	f(`{"int":1.5}`, `cannot decode JSON: field "int": number where int64 is wanted`)
 	f(`{"number":"s3cret"}`, `cannot decode JSON: string where a number is wanted`)
 	f(`{"inner":{"lower":{"s3cret":1}}}`, `cannot decode JSON: field "inner.lower": object where string is wanted`)
+	f(`{"inner":7}`, `cannot decode JSON: field "inner": number where object is wanted`)
 	f(`{"inner":{"addr":5}}`, `cannot decode JSON: field "inner.addr": number where netip.Addr is wanted`)
 
 	var none *plainFields

@@ -2,9 +2,11 @@ package codec
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 )
 
@@ -36,12 +38,27 @@ func withoutText(err error) error {
 	case errors.As(err, &mismatch):
 		found, _, _ := strings.Cut(mismatch.Value, " ") // "number 12.5" → "number"
 		if mismatch.Field == "" {
-			return fmt.Errorf("%s where %s is wanted", found, mismatch.Type)
+			return fmt.Errorf("%s where %s is wanted", found, wanted(mismatch.Type))
 		}
-		return fmt.Errorf("field %q: %s where %s is wanted", mismatch.Field, found, mismatch.Type)
+		return fmt.Errorf("field %q: %s where %s is wanted", mismatch.Field, found, wanted(mismatch.Type))
 	case strings.HasPrefix(err.Error(), "json: invalid number literal"):
 		return errors.New("string where a number is wanted")
 	default:
 		return err
 	}
+}
+
+// wanted names a type by what stands for it in JSON: these errors reach callers
+// who know nothing of Go.
+func wanted(t reflect.Type) string {
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+		return t.String()
+	}
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map:
+		return "object"
+	case reflect.Slice, reflect.Array:
+		return "array"
+	}
+	return t.String()
 }

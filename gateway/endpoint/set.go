@@ -14,7 +14,7 @@ import (
 )
 
 // Account is what one service offers to the endpoints. A nil member is off,
-// since the service has no app-secret; who asks for it is told so.
+// since the service has no app-id or no app-secret; who asks for it is told so.
 type Account struct {
 	Name, AppID string
 
@@ -128,6 +128,10 @@ func (s *Set) account(ctx *fasthttp.RequestCtx, name string) (*Account, error) {
 
 // off is the fault of a service that has no access to WeChat's API.
 func off(a *Account) error {
+	missing := "app-secret"
+	if a.AppID == "" {
+		missing = "app-id"
+	}
 	return web.Fail(fasthttp.StatusServiceUnavailable,
-		"service "+a.Name+" cannot call WeChat: set its services[].wx-params.app-secret", nil)
+		"service "+a.Name+" cannot call WeChat: set its services[].wx-params."+missing, nil)
 }

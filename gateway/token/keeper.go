@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,6 +97,7 @@ type Keeper struct {
 	retry    time.Duration // while err != nil: no fetch before this
 	pause    time.Duration // no early renewal before this
 	warm     bool          // a value is wanted even if nobody asks
+	skip     bool          // the cache is not read
 	started  bool
 	stopped  bool
 	logged   time.Duration // when a failure was last logged
@@ -145,10 +147,48 @@ func (k *Keeper) Start() {
 		return
 	}
 	k.started = true
-	if k.cfg.Cache != nil && k.cur.Load() == nil {
+	if k.cfg.Cache != nil && !k.skip && k.cur.Load() == nil {
 		k.load()
 	}
 	k.tasks.Go(k.loop)
+}
+
+// TakeOver lets k go on where from is: with its good value, with what was seen
+// failing and with the force_refreshes spent. k has not been started.
+func (k *Keeper) TakeOver(from *Keeper) {
+	if k == from {
+		return
+	}
+	from.mu.Lock()
+	e, dead, ago := from.good(), slices.Clone(from.dead), from.forces.ago(from.now())
+	var left time.Duration
+	if e != nil {
+		left = from.left(e)
+	}
+	from.mu.Unlock()
+
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.started {
+		return
+	}
+	k.dead = dead
+	k.forces = spent(ago, k.now())
+	if left <= 0 {
+		return
+	}
+	mine := k.newEntry(e.Value, left, k.policy.lead())
+	mine.fetched = e.fetched
+	k.cur.Store(mine)
+	k.warm = true
+}
+
+// SkipCache makes Start read no cache: what is in it is of no use. It is
+// written all the same. k has not been started.
+func (k *Keeper) SkipCache() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.skip = true
 }
 
 // Stop ends the renewing and any fetch going on, and waits for both. A good

@@ -98,6 +98,24 @@ func (b *forceBudget) take(now time.Duration) (wait time.Duration) {
 	return 0
 }
 
+// ago is how long before now each was used, for a budget on another clock.
+func (b *forceBudget) ago(now time.Duration) []time.Duration {
+	ago := make([]time.Duration, len(b.used))
+	for i, at := range b.used {
+		ago[i] = now - at
+	}
+	return ago
+}
+
+// spent is the budget of which was used what ago tells.
+func spent(ago []time.Duration, now time.Duration) forceBudget {
+	b := forceBudget{used: make([]time.Duration, len(ago))}
+	for i, d := range ago {
+		b.used[i] = now - d
+	}
+	return b
+}
+
 // Bounds of the default back-off.
 const (
 	backOffMin = time.Second

@@ -130,7 +130,11 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) error {
 		return web.Fail(fasthttp.StatusBadRequest, "code parameter expected", nil)
 	}
 	if h.cfg.SNS == nil {
-		return web.Fail(fasthttp.StatusServiceUnavailable, "web authorization is off: services[].wx-params.app-secret is not set", nil)
+		missing := "app-secret"
+		if h.cfg.AppID == "" {
+			missing = "app-id"
+		}
+		return web.Fail(fasthttp.StatusServiceUnavailable, "web authorization is off: services[].wx-params."+missing+" is not set", nil)
 	}
 	leave, err := h.enter()
 	if err != nil {

@@ -90,9 +90,16 @@ func Retry(err error, now time.Time) time.Duration {
 		return 10 * time.Minute
 	case 40001:
 		// Where tokens are issued there is none to be invalid: it means the secret.
-		if e.Op == pathToken || e.Op == pathStableToken {
+		if IssuesTokens(err) {
 			return 10 * time.Minute
 		}
 	}
 	return 0
+}
+
+// IssuesTokens reports whether the refusal in err is that of an API that issues
+// access_tokens.
+func IssuesTokens(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Op == pathToken || e.Op == pathStableToken)
 }
