@@ -195,6 +195,7 @@ func (c *Client) exchange(ctx context.Context, cn *conn, t target, req *fasthttp
 	skipBody := resp.SkipBody || req.Header.IsHead()
 	resp.Reset()
 	resp.SkipBody = skipBody
+	resp.Header.SetNoDefaultContentType(true) // one without a Content-Type has none
 
 	bw := c.writer(cn)
 	writeErr := req.Write(bw)
