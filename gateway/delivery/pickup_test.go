@@ -67,6 +67,24 @@ func written(v Verdict) {
 	synctest.Wait()
 }
 
+// TestPickUpAckStays: a word that came too early is acked, and so is its repeat,
+// though the answer is there by then: the next word gets it.
+func TestPickUpAckStays(t *testing.T) {
+	pickups(t, func(t *testing.T, h *house) {
+		h.backend.slow(12 * time.Second)
+		ack := h.question(1, "?").Reply.Text
+		for range 2 { // at 4.5 s and at 12.5 s
+			if _, text := h.say(2, word); text != ack {
+				t.Errorf("%q, want the ack %q", text, ack)
+			}
+			time.Sleep(3500 * time.Millisecond)
+		}
+		if _, text := h.say(3, word); !strings.HasSuffix(text, "answer") {
+			t.Errorf("the next word: %q, want the answer", text)
+		}
+	})
+}
+
 func TestPickUp(t *testing.T) {
 	pickups(t, func(t *testing.T, h *house) {
 		h.backend.slow(10 * time.Second)
