@@ -34,6 +34,9 @@ func metrics(m *meter.Meter) web.Handler {
 func pprofHandler(path string) web.Handler {
 	return func(ctx *fasthttp.RequestCtx) error {
 		rest := strings.TrimPrefix(string(web.RawPath(ctx)), path)
+		if rest == "/" {
+			rest = "" // the index, whose links are meant from here; fasthttp's handler knows it by this name only
+		}
 		ctx.URI().SetPath("/debug/pprof" + rest)
 		pprofhandler.PprofHandler(ctx)
 		return nil

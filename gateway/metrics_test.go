@@ -92,9 +92,9 @@ func wantAsDocumented(t *testing.T, got string) {
 func TestPprof(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, endpointPath("pprof", "/debug/prof"))
-	for path, want := range map[string]string{"/debug/prof/": "", "/debug/prof/goroutine?debug=1": "goroutine profile", "/debug/prof/cmdline": ""} {
+	for path, want := range map[string]string{"/debug/prof/": "full goroutine stack dump", "/debug/prof/goroutine?debug=1": "goroutine profile", "/debug/prof/cmdline": ""} {
 		status, body := w.get(path)
-		if path != "/debug/prof/" && status != 200 {
+		if status != 200 {
 			t.Errorf("%s: %d %.100s", path, status, body)
 		}
 		wantContains(t, path, body, want)
