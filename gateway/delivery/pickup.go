@@ -223,12 +223,12 @@ func (e *Engine) takeAway(key string) error {
 	return nil
 }
 
-// clipText is the first n characters of s, with "…" where it was longer.
+// clipText is the first n characters of s, on one line.
 func clipText(s string, n int) string {
 	s = strings.Join(strings.Fields(s), " ")
 	for i := range s {
 		if n == 0 {
-			return s[:i] + "…"
+			return s[:i]
 		}
 		n--
 	}
