@@ -33,6 +33,7 @@ func TestSlowBackends(t *testing.T) {
 	f("clocks apart", testClocksApart)
 	f("pick-up", testPickUp)
 	f("pick-up after holding", testPickUpHeld)
+	f("pick-up cut", testPickUpCut)
 	f("no right to send", testNoRightToSend)
 	all.Wait()
 }
@@ -318,6 +319,24 @@ func testPickUpHeld(t *testing.T) {
 	if r.Answer.N != 3 {
 		t.Errorf("acked on attempt %d, want 3", r.Answer.N)
 	}
+	w.picksUp(t, user, question)
+}
+
+// testPickUpCut: a word whose sender is gone before the answer is there, be it
+// after a moment, takes nothing away: the next word gets it.
+func testPickUpCut(t *testing.T) {
+	w := slowWorld(t, set("late-reply", map[string]any{"via": "pickup", "hold": false}))
+	const user, question = "oCut", "takes 5.2s"
+	for _, s := range []sim.Schedule{sim.WeChat(), {Attempts: 1, Cut: 100 * time.Millisecond}} {
+		content := question
+		if s.Attempts == 1 {
+			content = testWord
+		}
+		if _, err := w.push(sim.Safe, sim.Fields{From: user, Content: content}.XML()).Send(context.Background(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(time.Second) // the answer is there by now
 	w.picksUp(t, user, question)
 }
 

@@ -159,10 +159,10 @@ func (e *Engine) pickUp(j *job) {
 	defer cancel()
 	for {
 		changed := e.shelf.changed()
-		key, reply, ok := e.shelf.takeFirst(e, &j.push, j)
-		over := !ok && !e.pending(j.push.Service, j.push.OpenID)
+		key, reply, busy, ok := e.shelf.takeFirst(e, &j.push, j)
+		over := !ok && !busy && !e.pending(j.push.Service, j.push.OpenID)
 		if over { // it may have been stored in between
-			key, reply, ok = e.shelf.takeFirst(e, &j.push, j)
+			key, reply, _, ok = e.shelf.takeFirst(e, &j.push, j)
 		}
 		if ok {
 			j.mu.Lock()

@@ -44,17 +44,19 @@ func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *m
 		ID: id, Service: h.cfg.Service, OpenID: m.FromUserName, Kind: kind, Path: path,
 		Body: m.JSON, Info: h.info(m, kind), Question: m.Content, Created: time.Now(), Traceparent: traceparent,
 	}
-	in := delivery.Arrival{At: ctx.Time(), Stamp: q.stamp, Gone: func() bool { return gone(ctx) }}
+	in := delivery.Arrival{At: ctx.Time(), Stamp: q.stamp, Gone: func() bool { return web.PeerGone(ctx) }}
 	for _, i := range h.cfg.Intercept {
 		if v, ok := i.Intercept(p, m.Content, in); ok {
 			return v
 		}
 	}
+	in.Gone = func() bool { return gone(ctx) }
 	return h.cfg.Deliver.Deliver(p, in)
 }
 
 // patience is how long a peer is taken to wait without a look: WeChat waits 3 s
-// and more, and a reply that is lost nonetheless is given to the repeat.
+// and more, and a reply that is lost nonetheless is given to the repeat. A
+// stored answer is only given to one who is there.
 const patience = time.Second
 
 // gone reports that nobody waits for the answer any more.
