@@ -68,7 +68,7 @@ func newAccount(k accountKey, s *shared, log *slog.Logger) *account {
 		Fetch:  a.client.UserInfo,
 		Denied: func(err error) bool { return weixin.Code(err) == 48001 },
 	})
-	a.outbox = outbox.New(outbox.Config{Service: k.appID, API: a.client, Log: log})
+	a.outbox = outbox.New(outbox.Config{AppID: k.appID, API: a.client, Log: log})
 	return a
 }
 

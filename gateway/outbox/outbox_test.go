@@ -78,7 +78,7 @@ func in(t *testing.T, f func(t *testing.T, o *Outbox, a *fakeAPI)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		a := &fakeAPI{}
-		o := New(Config{Service: "s", API: a, Log: slog.New(slog.DiscardHandler)})
+		o := New(Config{AppID: "wx1", API: a, Log: slog.New(slog.DiscardHandler)})
 		defer o.Close()
 		f(t, o, a)
 	})
