@@ -101,7 +101,7 @@ func TestFaultOfTheOldClickPathIsKept(t *testing.T) {
 }
 
 // TestShopTakesAny2xxAsDone: nobody waits for an answer, so a strange one is no
-// fault, and 202 announces none.
+// fault, and neither 202 nor async announces one.
 func TestShopTakesAny2xxAsDone(t *testing.T) {
 	t.Parallel()
 	f := func(status int, body string, want Fate, async bool, replies int) {
@@ -125,7 +125,7 @@ func TestShopTakesAny2xxAsDone(t *testing.T) {
 	f(201, `{"type":"no such"}`, 0, false, 0)
 	f(202, "", 0, false, 0)
 	f(200, `{"type":"raw","msg":{"a":1}}`, 0, false, 1)
-	f(200, `{"type":"async"}`, 0, true, 0)
+	f(200, `{"type":"async"}`, 0, false, 0)
 	f(404, "<html>", Unhandled, false, 0)
 	f(500, "<html>", Failed, false, 0)
 }
