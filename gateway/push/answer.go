@@ -13,26 +13,35 @@ import (
 	"wx-gateway/gateway/web"
 )
 
-// changesUser lists the events after which cached user info is stale, beside
-// user_authorization_*.
-var changesUser = map[string]bool{
-	"event/subscribe":          true,
-	"event/unsubscribe":        true,
-	"event/SCAN":               true,
-	"event/user_info_modified": true,
-}
-
-// changedUser reports whether a push of this kind makes cached user info stale.
-func changedUser(kind string) bool {
-	return changesUser[kind] || strings.HasPrefix(kind, "event/user_authorization_")
+// forgetUser drops cached user info that a push makes stale.
+func (h *Handler) forgetUser(m *msg.Message, kind string) {
+	switch {
+	case kind == "event/subscribe", kind == "event/unsubscribe", kind == "event/SCAN":
+		h.cfg.Forget(m.FromUserName)
+	case kind == "event/user_info_modified", strings.HasPrefix(kind, "event/user_authorization_"):
+		h.cfg.Forget(m.FromUserName)
+		// The platform sends these in a name of its own and says of whom.
+		var of struct {
+			OpenID string `json:"OpenID"`
+			Older  string `json:"openid"`
+		}
+		if err := codec.Unmarshal(m.JSON, &of); err != nil {
+			return
+		}
+		for _, openid := range [...]string{of.OpenID, of.Older} {
+			if openid != "" && openid != m.FromUserName {
+				h.cfg.Forget(openid)
+			}
+		}
+	}
 }
 
 // answer lets an interceptor, the echo or the backend decide what WeChat hears.
 func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *msg.Message, path, traceparent string) delivery.Verdict {
 	kind := path[1:]
 	web.Note(ctx, slog.String("push", id.String()))
-	if changedUser(kind) && h.cfg.Forget != nil {
-		h.cfg.Forget(m.FromUserName)
+	if h.cfg.Forget != nil {
+		h.forgetUser(m, kind)
 	}
 	if h.cfg.Interacted != nil {
 		h.cfg.Interacted(m.FromUserName, kind, ctx.Time())

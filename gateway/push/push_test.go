@@ -94,6 +94,24 @@ func TestStaleUserInfo(t *testing.T) {
 		f(event(name), true)
 	}
 	f(event("user_authorize_invoice"), false)
+
+	// Where the platform speaks of a user, it is not who the push comes from.
+	for fields, want := range map[string]string{
+		event("user_info_modified") + "<OpenID>whom</OpenID>":        "user whom",
+		event("user_authorization_revoke") + "<OpenID>whom</OpenID>": "user whom",
+		event("user_info_modified") + "<openid>whom</openid>":        "user whom",
+		event("user_info_modified") + "<OpenID>user</OpenID>":        "user",
+		event("SCAN") + "<OpenID>whom</OpenID>":                      "user",
+		event("user_info_modified") + "<OpenID><a>1</a></OpenID>":    "user",
+	} {
+		a := newAccount(t, nil)
+		if _, err := a.post(t, push(fields)); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(a.forgotten, " "); got != want {
+			t.Errorf("%s: forgotten %q, want %q", fields, got, want)
+		}
+	}
 	f(event("CLICK"), false)
 	f("<MsgType>text</MsgType><Content>subscribe</Content>", false)
 }
