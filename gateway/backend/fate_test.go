@@ -73,7 +73,7 @@ func TestReplyWithinCountsTheLine(t *testing.T) {
 // fault of its /event/event counts, not the 404.
 func TestFaultOfTheOldClickPathIsKept(t *testing.T) {
 	t.Parallel()
-	f := func(status int, want Fate) {
+	f := func(first, status int, want Fate) {
 		t.Helper()
 		var n atomic.Int32
 		b := newServed(t, func(w http.ResponseWriter, r *http.Request) {
@@ -82,7 +82,7 @@ func TestFaultOfTheOldClickPathIsKept(t *testing.T) {
 				w.WriteHeader(status)
 				return
 			}
-			http.NotFound(w, r)
+			w.WriteHeader(first)
 		})
 		_, err := b.Post(t.Context(), Call{Path: "/event/CLICK", OpenID: "user"})
 		got := Fate(0)
@@ -93,11 +93,13 @@ func TestFaultOfTheOldClickPathIsKept(t *testing.T) {
 			t.Errorf("%d: %v after %d calls, want %s after 2", status, err, n.Load(), want)
 		}
 	}
-	f(200, 0)
-	f(202, 0)
-	f(404, Unhandled)
-	f(500, Failed)
-	f(503, Unreached)
+	for _, first := range []int{404, 405} {
+		f(first, 200, 0)
+		f(first, 202, 0)
+		f(first, 404, Unhandled)
+		f(first, 500, Failed)
+		f(first, 503, Unreached)
+	}
 }
 
 // TestShopTakesAny2xxAsDone: nobody waits for an answer, so a strange one is no
