@@ -49,13 +49,17 @@ func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *m
 	if h.cfg.Echo {
 		return h.echo(m, kind)
 	}
+	wrote := ""
+	if kind == "msg/text" {
+		wrote = m.Content
+	}
 	p := delivery.Push{
 		ID: id, Service: h.cfg.Service, OpenID: m.FromUserName, Kind: kind, Path: path,
-		Body: m.JSON, Info: h.info(m, kind), Question: m.Content, Created: time.Now(), Traceparent: traceparent,
+		Body: m.JSON, Info: h.info(m, kind), Question: wrote, Created: time.Now(), Traceparent: traceparent,
 	}
 	in := delivery.Arrival{At: ctx.Time(), Stamp: q.stamp, Gone: func() bool { return web.PeerGone(ctx) }}
 	for _, i := range h.cfg.Intercept {
-		if v, ok := i.Intercept(p, m.Content, in); ok {
+		if v, ok := i.Intercept(p, wrote, in); ok {
 			return v
 		}
 	}

@@ -292,10 +292,39 @@ func TestProbeStaysHere(t *testing.T) {
 	}
 }
 
+// TestWhatTheUserWrote: only a text message says what its user wrote, whatever
+// other kinds carry as Content.
+func TestWhatTheUserWrote(t *testing.T) {
+	f := func(fields, want string) {
+		t.Helper()
+		a := newAccount(t, nil)
+		heard := "nothing"
+		a.cfg.Intercept = []Interceptor{listener(func(text string) { heard = text })}
+		if _, err := a.post(t, push(fields)); err != nil {
+			t.Fatal(err)
+		}
+		if heard != want || a.got[0].Question != want {
+			t.Errorf("%s: interceptors hear %q, the question is %q; want %q", fields, heard, a.got[0].Question, want)
+		}
+	}
+	f("<MsgType>text</MsgType><Content>1</Content>", "1")
+	f("<MsgType>device_text</MsgType><Content>1</Content>", "")
+	f("<MsgType>device_event</MsgType><Event>bind</Event><Content>1</Content>", "")
+	f("<MsgType>event</MsgType><Event>of_tomorrow</Event><Content>1</Content>", "")
+}
+
 // interceptor sees pushes and leaves them to the next.
 type interceptor func(delivery.Push)
 
 func (f interceptor) Intercept(p delivery.Push, _ string, _ delivery.Arrival) (delivery.Verdict, bool) {
 	f(p)
+	return delivery.Verdict{}, false
+}
+
+// listener is an interceptor that hears what the user wrote.
+type listener func(text string)
+
+func (f listener) Intercept(_ delivery.Push, text string, _ delivery.Arrival) (delivery.Verdict, bool) {
+	f(text)
 	return delivery.Verdict{}, false
 }
