@@ -71,7 +71,7 @@ func newAudience(appID string, log *slog.Logger) *audience {
 		},
 		Denied: func(err error) bool { return weixin.Code(err) == 48001 },
 	})
-	a.outbox = outbox.New(outbox.Config{Service: appID, API: a, Log: log})
+	a.outbox = outbox.New(outbox.Config{AppID: appID, API: a, Log: log})
 	return a
 }
 
@@ -193,15 +193,17 @@ func (d directory) AtHand(openid string) (info codec.RawMessage, ok bool, err er
 
 func (directory) Unsubscribed(openid string) codec.RawMessage { return user.Unsubscribed(openid) }
 
-// noDirectory says in every push why it carries no user info: which key of
-// wx-params is not set.
-type noDirectory struct{ missing string }
+// noDirectory says in every push why it carries no user info.
+type noDirectory struct{ why error }
 
-func (n noDirectory) Info(context.Context, string) (codec.RawMessage, error) {
-	return nil, errors.New("cannot look up user info: services[].wx-params." + n.missing + " is not set")
+// lacking is the directory of a service in whose wx-params key is not set.
+func lacking(key string) noDirectory {
+	return noDirectory{errors.New("cannot look up user info: services[].wx-params." + key + " is not set")}
 }
 
-func (noDirectory) AtHand(string) (codec.RawMessage, bool, error) { return nil, true, errNoSecret }
+func (n noDirectory) Info(context.Context, string) (codec.RawMessage, error) { return nil, n.why }
+
+func (n noDirectory) AtHand(string) (codec.RawMessage, bool, error) { return nil, true, n.why }
 
 func (noDirectory) Unsubscribed(openid string) codec.RawMessage { return user.Unsubscribed(openid) }
 

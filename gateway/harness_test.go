@@ -140,6 +140,10 @@ func param(key string, value any) edit {
 	return func(c map[string]any) { service(c)["wx-params"].(map[string]any)[key] = value }
 }
 
+func withoutKey() edit {
+	return func(c map[string]any) { delete(service(c)["wx-params"].(map[string]any), "aes-key") }
+}
+
 // newWorld starts a world. Its one service "main" is an official account in
 // safe mode whose plaintext pushes are accepted too.
 func newWorld(t *testing.T, edits ...edit) *world {

@@ -11,7 +11,9 @@ import (
 	"github.com/valyala/fasthttp/pprofhandler"
 
 	"wx-gateway/gateway/backend"
+	"wx-gateway/gateway/delivery"
 	"wx-gateway/gateway/meter"
+	"wx-gateway/gateway/token"
 	"wx-gateway/gateway/web"
 )
 
@@ -88,13 +90,17 @@ func (g *Gateway) gauges(w io.Writer) {
 		if !st.Fetched.IsZero() {
 			meter.Gauge(w, "wxgw_token_age_seconds", now.Sub(st.Fetched).Seconds(), "appid", k.appID)
 		}
+		for what, st := range map[string]token.State{"access_token": st, "jsapi_ticket": a.ticket.State()} {
+			meter.Counter(w, "wxgw_token_asked_total", st.Hits, "appid", k.appID, "what", what, "result", "hit")
+			meter.Counter(w, "wxgw_token_asked_total", st.Waited, "appid", k.appID, "what", what, "result", "waited")
+		}
 	}
 	for name, svc := range s.services {
 		if svc.Backend == nil {
 			continue
 		}
 		limit := 0
-		if svc.Policy.Hold {
+		if svc.Policy.Hold && svc.Kind != delivery.Shop { // whose pushes are never held
 			limit = svc.Policy.HoldLimit
 		}
 		meter.Gauge(w, "wxgw_hold_limit", float64(limit), "service", name)

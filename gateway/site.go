@@ -99,9 +99,9 @@ func (s *site) addService(g *Gateway, cfg *conf.Config, sc *conf.Service) error 
 	case acc != nil:
 		svc.Users = directory{s.shared.meter, sc.AppID, acc.users}
 	case sc.AppID == "":
-		svc.Users = noDirectory{"app-id"}
+		svc.Users = lacking("app-id")
 	default:
-		svc.Users = noDirectory{"app-secret"}
+		svc.Users = lacking("app-secret")
 	}
 	s.endpoints[sc.Name] = ep
 	count := g.meter.Service(sc.Name)

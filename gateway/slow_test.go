@@ -33,6 +33,7 @@ func TestSlowBackends(t *testing.T) {
 	f("clocks apart", testClocksApart)
 	f("pick-up", testPickUp)
 	f("pick-up after holding", testPickUpHeld)
+	f("pick-up cut", testPickUpCut)
 	f("no right to send", testNoRightToSend)
 	all.Wait()
 }
@@ -318,6 +319,26 @@ func testPickUpHeld(t *testing.T) {
 	if r.Answer.N != 3 {
 		t.Errorf("acked on attempt %d, want 3", r.Answer.N)
 	}
+	w.picksUp(t, user, question)
+}
+
+// testPickUpCut: a word whose sender is gone before the answer is there, be it
+// after a moment, takes nothing away: the next word gets it.
+func testPickUpCut(t *testing.T) {
+	w := slowWorld(t, set("late-reply", map[string]any{"via": "pickup", "hold": false}))
+	const user, question = "oCut", "takes 5.2s"
+	if _, err := w.push(sim.Safe, sim.Fields{From: user, Content: question}.XML()).Send(context.Background(), sim.WeChat()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := w.push(sim.Safe, sim.Fields{From: user, Content: testWord}.XML()).
+		Send(context.Background(), sim.Schedule{Attempts: 1, Cut: 100 * time.Millisecond})
+	switch {
+	case err != nil:
+		t.Fatal(err)
+	case r.Answer != nil:
+		return // a machine so slow that the answer was there before the word
+	}
+	time.Sleep(time.Second) // the answer is there by now
 	w.picksUp(t, user, question)
 }
 

@@ -27,8 +27,8 @@ type Config struct {
 	AppID   string // X-Wx-Appid
 	Base    string // msg-proxy-pass: the path of a push is appended as it is
 	Secret  string // backend-secret; "" leaves calls unsigned
-	// AnyDone takes every 2xx as done, whatever its body, and 202 too: a shop's
-	// backend has nobody to answer.
+	// AnyDone takes every 2xx as done, whatever its body, 202 and async too: a
+	// shop's backend has nobody to answer.
 	AnyDone bool
 	HTTP    *httpc.Client
 	Line    *Line // limits the calls in flight
@@ -249,7 +249,7 @@ func (b *Backend) read(c *Call, resp *fasthttp.Response) (msg.Answer, error) {
 		return msg.Answer{Async: true}, nil
 	case status >= 200 && status < 300:
 		ans, err := msg.ParseAnswer(string(resp.Header.ContentType()), resp.Body())
-		if err != nil && b.cfg.AnyDone {
+		if b.cfg.AnyDone && (err != nil || ans.Async) {
 			return msg.Answer{}, nil
 		}
 		if err != nil {

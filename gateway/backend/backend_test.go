@@ -48,6 +48,7 @@ func TestStatuses(t *testing.T) {
 	f(201, plain, "["+text+","+text+"]", "2")
 	f(200, plain, "hello", "1")
 	f(200, html, "hello", "unusable")
+	f(200, "", "hello", "unusable") // without a Content-Type nobody says that it is text
 	for _, nothing := range []string{"", "success", "null", "[]", `{"ok":true}`, `{"type":"success"}`} {
 		f(200, html, nothing, "0")
 	}

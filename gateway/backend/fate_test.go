@@ -60,7 +60,13 @@ func TestReplyWithinCountsTheLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	const inLine = 50 * time.Millisecond
-	time.AfterFunc(inLine, b.cfg.Line.Release)
+	go func() {
+		for _, waiting := b.cfg.Line.Load(); waiting == 0; _, waiting = b.cfg.Line.Load() {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(inLine)
+		b.cfg.Line.Release()
+	}()
 	if _, err := b.Post(t.Context(), &Call{Path: "/msg/text", OpenID: "user", ReplyWithin: 10 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +79,7 @@ func TestReplyWithinCountsTheLine(t *testing.T) {
 // fault of its /event/event counts, not the 404.
 func TestFaultOfTheOldClickPathIsKept(t *testing.T) {
 	t.Parallel()
-	f := func(status int, want Fate) {
+	f := func(first, status int, want Fate) {
 		t.Helper()
 		var n atomic.Int32
 		b := newServed(t, func(w http.ResponseWriter, r *http.Request) {
@@ -82,7 +88,7 @@ func TestFaultOfTheOldClickPathIsKept(t *testing.T) {
 				w.WriteHeader(status)
 				return
 			}
-			http.NotFound(w, r)
+			w.WriteHeader(first)
 		})
 		_, err := b.Post(t.Context(), &Call{Path: "/event/CLICK", OpenID: "user"})
 		got := Fate(0)
@@ -93,15 +99,17 @@ func TestFaultOfTheOldClickPathIsKept(t *testing.T) {
 			t.Errorf("%d: %v after %d calls, want %s after 2", status, err, n.Load(), want)
 		}
 	}
-	f(200, 0)
-	f(202, 0)
-	f(404, Unhandled)
-	f(500, Failed)
-	f(503, Unreached)
+	for _, first := range []int{404, 405} {
+		f(first, 200, 0)
+		f(first, 202, 0)
+		f(first, 404, Unhandled)
+		f(first, 500, Failed)
+		f(first, 503, Unreached)
+	}
 }
 
 // TestShopTakesAny2xxAsDone: nobody waits for an answer, so a strange one is no
-// fault, and 202 announces none.
+// fault, and neither 202 nor async announces one.
 func TestShopTakesAny2xxAsDone(t *testing.T) {
 	t.Parallel()
 	f := func(status int, body string, want Fate, async bool, replies int) {
@@ -125,7 +133,7 @@ func TestShopTakesAny2xxAsDone(t *testing.T) {
 	f(201, `{"type":"no such"}`, 0, false, 0)
 	f(202, "", 0, false, 0)
 	f(200, `{"type":"raw","msg":{"a":1}}`, 0, false, 1)
-	f(200, `{"type":"async"}`, 0, true, 0)
+	f(200, `{"type":"async"}`, 0, false, 0)
 	f(404, "<html>", Unhandled, false, 0)
 	f(500, "<html>", Failed, false, 0)
 }

@@ -157,6 +157,11 @@ func (j *job) bound(n int) Verdict {
 	return Verdict{Do: Success, Attempt: n, Outcome: "success"}
 }
 
+// patience is how long a peer is taken to wait without a look: WeChat waits 3 s
+// and more, and a reply that is lost nonetheless is given to the repeat. A
+// stored answer is only given to one who is there.
+const patience = time.Second
+
 // conclude tells an attempt how the call has ended.
 func (e *Engine) conclude(j *job, in Arrival, n int) Verdict {
 	j.mu.Lock()
@@ -185,7 +190,7 @@ func (e *Engine) conclude(j *job, in Arrival, n int) Verdict {
 			v.Outcome, v.Written = "failed", nil
 		}
 		return v
-	case in.Gone != nil && in.Gone():
+	case in.Gone != nil && (j.isPickUp || time.Since(in.At) > patience) && in.Gone():
 		return e.leaveLocked(j, n)
 	}
 	j.open--

@@ -179,6 +179,34 @@ func TestHoldLimit(t *testing.T) {
 	})
 }
 
+// TestAckStays: the repeat of an acked push hears the ack, however the call has
+// ended in between: WeChat may have missed the first one.
+func TestAckStays(t *testing.T) {
+	f := func(name string, end func(h *house)) {
+		t.Helper()
+		in(t, func(t *testing.T, h *house) {
+			h.svc.Policy.Hold, h.svc.Policy.Ack = false, "one moment"
+			h.backend.delay = 5 * time.Second
+			end(h)
+			for range 3 {
+				if v := h.Deliver(testPush(1, "msg/text"), now()); v.Do != Reply || v.Reply.Text != "one moment" {
+					t.Errorf("%s: %+v, want the ack", name, v)
+				}
+				time.Sleep(5 * time.Second)
+			}
+			for i, c := range h.backend.all() {
+				if c.Attempt != i+1 {
+					t.Errorf("%s: call %d is attempt %d: a repeat was forwarded", name, i+1, c.Attempt)
+				}
+			}
+		})
+	}
+	f("answered", func(*house) {})
+	f("nothing to say", func(h *house) { h.backend.ans = msg.Answer{} })
+	f("failed", func(h *house) { h.backend.err = &Failure{Keep: true, Err: errors.New("backend answered 500")} })
+	f("of no use", func(h *house) { h.backend.err = &Failure{Err: errors.New("broken JSON")} })
+}
+
 func TestAckText(t *testing.T) {
 	f := func(kind, want string) {
 		t.Helper()

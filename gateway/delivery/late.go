@@ -85,7 +85,7 @@ func (e *Engine) showTyping(j *job) {
 func (e *Engine) readyLate(j *job) {
 	if j.isPickUp {
 		e.endPickUp(j, false)
-		e.mem.settle(j.push.ID, nil, false)
+		e.settleLate(j)
 		return
 	}
 	e.mu.Lock()
@@ -180,7 +180,16 @@ func (e *Engine) sendLate(j *job) {
 	if j.out.kept != nil { // the whole answer went this way
 		e.done(j.out.kept)
 	}
-	e.mem.settle(j.push.ID, nil, false)
+	e.settleLate(j)
+}
+
+// settleLate ends a job of which no answer was passive. One that was acked as
+// text stays for a minute, so that a repeat hears the same ack.
+func (e *Engine) settleLate(j *job) {
+	j.mu.Lock()
+	told := j.told
+	j.mu.Unlock()
+	e.mem.settle(j.push.ID, nil, told == acked)
 }
 
 // queuedBehind hands a late answer over to the queue when an earlier one of its

@@ -168,10 +168,10 @@ func (e *Engine) pickUp(j *job) {
 	defer cancel()
 	for {
 		changed := e.shelf.changed()
-		key, reply, ok := e.shelf.takeFirst(e, j.push, j)
-		over := !ok && !e.pending(j.push.Service, j.push.OpenID)
+		key, reply, busy, ok := e.shelf.takeFirst(e, j.push, j)
+		over := !ok && !busy && !e.pending(j.push.Service, j.push.OpenID)
 		if over { // it may have been stored in between
-			key, reply, ok = e.shelf.takeFirst(e, j.push, j)
+			key, reply, _, ok = e.shelf.takeFirst(e, j.push, j)
 		}
 		if ok {
 			j.mu.Lock()
@@ -232,12 +232,12 @@ func (e *Engine) takeAway(key string) error {
 	return nil
 }
 
-// clipText is the first n characters of s, with "…" where it was longer.
+// clipText is the first n characters of s, on one line.
 func clipText(s string, n int) string {
 	s = strings.Join(strings.Fields(s), " ")
 	for i := range s {
 		if n == 0 {
-			return s[:i] + "…"
+			return s[:i]
 		}
 		n--
 	}

@@ -250,7 +250,7 @@ func (e *Engine) finish(j *job, out *outcome) bool {
 	case out.refuse:
 		e.leaveLane(j)
 	case out.failed:
-		e.mem.settle(j.push.ID, nil, false)
+		e.settleLate(j)
 		e.leaveLane(j)
 	case late:
 		e.readyLate(j)

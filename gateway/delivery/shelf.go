@@ -35,13 +35,15 @@ func (s *shelf) announce() {
 }
 
 // takeFirst takes the user's oldest answer that nobody else is being given.
-func (s *shelf) takeFirst(e *Engine, p *Push, j *job) (key string, reply *msg.Reply, ok bool) {
+// Where it takes none, busy says that another push is being given one, which
+// may come back.
+func (s *shelf) takeFirst(e *Engine, p *Push, j *job) (key string, reply *msg.Reply, busy, ok bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
 	entries, err := e.cfg.Values.List(ctx, pickupPrefix(p.Service, p.OpenID), maxPickups)
 	if err != nil {
 		e.cfg.Log.Error("cannot read stored answers", "service", p.Service, "err", err)
-		return "", nil, false
+		return "", nil, false, false
 	}
 	for _, entry := range entries {
 		var answer shelved
@@ -50,6 +52,7 @@ func (s *shelf) takeFirst(e *Engine, p *Push, j *job) (key string, reply *msg.Re
 			continue
 		}
 		if !s.take(entry.Key, j) {
+			busy = true
 			continue
 		}
 		// Another push may have been given it since the list was made.
@@ -61,9 +64,9 @@ func (s *shelf) takeFirst(e *Engine, p *Push, j *job) (key string, reply *msg.Re
 		if r.Type == "text" && answer.Question != "" {
 			r.Text = "「" + answer.Question + "」\n" + r.Text
 		}
-		return entry.Key, &r, true
+		return entry.Key, &r, false, true
 	}
-	return "", nil, false
+	return "", nil, busy, false
 }
 
 // take reserves an answer for j; false when another push is being given it.

@@ -257,6 +257,7 @@ func (c *Client) read(cn *conn, resp *fasthttp.Response) (unread, status int, er
 	skipBody := resp.SkipBody
 	resp.Reset()
 	resp.SkipBody = skipBody
+	resp.Header.SetNoDefaultContentType(true) // one without a Content-Type has none
 	br := c.reader(cn)
 	err = resp.ReadLimitBody(br, c.cfg.MaxResponse)
 	unread = br.Buffered()

@@ -76,7 +76,7 @@ func TestSeriesStayBounded(t *testing.T) {
 	if n := strings.Count(text(m), "wxgw_pushes_total{"); n != 1 {
 		t.Errorf("%d series for invented names, want 1", n)
 	}
-	for _, kind := range []string{"msg/text", "event/CLICK", "event/channels_ec_order_pay", "event/complaint_callback", "info/component_verify_ticket"} {
+	for _, kind := range []string{"msg/text", "event/CLICK", "event/channels_ec_order_pay", "event/channels_ec_vip_user_info_get", "event/complaint_callback", "info/component_verify_ticket"} {
 		if m.Kind(kind) != kind {
 			t.Errorf("%s has no series of its own", kind)
 		}

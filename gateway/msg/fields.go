@@ -118,7 +118,7 @@ func (f fields) reply(r *Reply, kind string) error {
 		p.may(&r.ThumbURL, "thumburl")
 	case "miniprogrampage":
 		p.titles(r)
-		p.want(&r.AppID, "appid")
+		p.may(&r.AppID, "appid") // a mini program's own page needs none
 		p.want(&r.PagePath, "pagepath")
 		p.want(&r.ThumbMediaID, "msg", "thumbmediaid")
 	case "mpnewsarticle":

@@ -31,7 +31,7 @@ const (
 //	raw                        Raw, Seal
 //	msgmenu                    Text (above the list), Menu
 //	link                       Title, Description, URL, ThumbURL or PicURL
-//	miniprogrampage            Title, AppID, PagePath, ThumbMediaID
+//	miniprogrampage            Title, AppID ("": the account's own), PagePath, ThumbMediaID
 //	mpnews, mpnewsarticle      MediaID (of the material; the article's id)
 //	wxcard                     MediaID (the card's id)
 //
@@ -190,8 +190,11 @@ func (r *Reply) custom() ([]field, error) {
 		}
 		return []field{text("title", r.Title), text("description", r.Description), text("url", r.URL), text("thumb_url", thumb)}, nil
 	case "miniprogrampage":
-		return []field{text("title", r.Title), text("appid", r.AppID), text("pagepath", r.PagePath),
-			text("thumb_media_id", r.ThumbMediaID)}, nil
+		f := []field{text("title", r.Title), text("pagepath", r.PagePath), text("thumb_media_id", r.ThumbMediaID)}
+		if r.AppID != "" {
+			f = append(f, text("appid", r.AppID))
+		}
+		return f, nil
 	case "mpnewsarticle":
 		return []field{text("article_id", r.MediaID)}, nil
 	case "wxcard":

@@ -77,6 +77,8 @@ func TestParseAnswer(t *testing.T) {
 	f(js, `{"type":"link","title":"t","desc":"d","url":"u","thumbUrl":"p"}`, one(Reply{Type: "link", Title: "t", Description: "d", URL: "u", ThumbURL: "p"}))
 	f(js, `{"type":"miniprogrampage","title":"t","appid":"wx1","pagepath":"p","thumb_media_id":"m"}`,
 		one(Reply{Type: "miniprogrampage", Title: "t", AppID: "wx1", PagePath: "p", ThumbMediaID: "m"}))
+	f(js, `{"type":"miniprogrampage","title":"t","pagepath":"p","msg":"m"}`,
+		one(Reply{Type: "miniprogrampage", Title: "t", PagePath: "p", ThumbMediaID: "m"}))
 	f(js, `{"type":"wxcard","msg":"c"}`, one(Reply{Type: "wxcard", MediaID: "c"}))
 	f(js, `{"msgtype":"mpnewsarticle","mpnewsarticle":{"article_id":"a"}}`, one(Reply{Type: "mpnewsarticle", MediaID: "a"}))
 
@@ -167,6 +169,7 @@ func everyType() []Reply {
 		{Type: "msgmenu", Text: bad, Menu: Menu{Items: []MenuItem{{bad, bad}, {"2", "b"}}, Tail: bad}},
 		{Type: "link", Title: bad, Description: bad, URL: bad, PicURL: bad},
 		{Type: "miniprogrampage", Title: bad, AppID: bad, PagePath: bad, ThumbMediaID: bad},
+		{Type: "miniprogrampage", Title: "a page of the mini program itself", PagePath: bad, ThumbMediaID: bad},
 		{Type: "mpnews", MediaID: bad},
 		{Type: "mpnewsarticle", MediaID: bad},
 		{Type: "wxcard", MediaID: bad, KfAccount: "kf@x"},

@@ -23,9 +23,9 @@ type API interface {
 
 // Config is what an Outbox needs.
 type Config struct {
-	Service string // in log lines
-	API     API
-	Log     *slog.Logger
+	AppID string // in log lines: services may share it
+	API   API
+	Log   *slog.Logger
 }
 
 // Outbox is the outgoing side of one account. It is safe for concurrent use
@@ -102,7 +102,7 @@ func (o *Outbox) Send(ctx context.Context, openid string, replies []msg.Reply) (
 	for i, r := range replies {
 		body, err := r.AppendCustom(nil, openid)
 		if err != nil {
-			o.cfg.Log.Warn("a reply has no customer-service form and is left out", "service", o.cfg.Service, "type", r.Type, "err", err)
+			o.cfg.Log.Warn("a reply has no customer-service form and is left out", "appid", o.cfg.AppID, "type", r.Type, "err", err)
 			continue
 		}
 		if err := o.send(ctx, openid, body); err != nil {
@@ -172,7 +172,7 @@ func (o *Outbox) judge(openid string, err error) error {
 	switch we.Code {
 	case 48001:
 		if !o.Refused() {
-			o.cfg.Log.Warn("the account cannot send customer-service messages; it is not tried for an hour", "service", o.cfg.Service, "err", err)
+			o.cfg.Log.Warn("the account cannot send customer-service messages; it is not tried for an hour", "appid", o.cfg.AppID, "err", err)
 		}
 		o.refused.Store(time.Now().Add(refusedFor).UnixNano())
 		return &Error{Reason: noRight, Err: err}
@@ -205,7 +205,7 @@ func (o *Outbox) Typing(openid string) {
 		ctx, cancel := context.WithTimeout(context.Background(), typingTimeout)
 		defer cancel()
 		if err := o.cfg.API.Typing(ctx, openid, true); err != nil {
-			o.cfg.Log.Debug("typing status not shown", "service", o.cfg.Service, "err", err)
+			o.cfg.Log.Debug("typing status not shown", "appid", o.cfg.AppID, "err", err)
 		}
 	})
 }

@@ -78,7 +78,7 @@ func in(t *testing.T, f func(t *testing.T, o *Outbox, a *fakeAPI)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		a := &fakeAPI{}
-		o := New(Config{Service: "s", API: a, Log: slog.New(slog.DiscardHandler)})
+		o := New(Config{AppID: "wx1", API: a, Log: slog.New(slog.DiscardHandler)})
 		defer o.Close()
 		f(t, o, a)
 	})
@@ -189,7 +189,11 @@ func Test48001IsRememberedForAnHour(t *testing.T) {
 		if !o.Refused() || a.tries != 1 || a.typing != 0 {
 			t.Errorf("refused %v, %d tries, typing shown %d times; want one try", o.Refused(), a.tries, a.typing)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(59 * time.Minute)
+		if !o.Refused() {
+			t.Error("forgotten after 59 minutes")
+		}
+		time.Sleep(time.Minute)
 		if n, err := o.Send(t.Context(), "u", text("x")); o.Refused() || n != 1 || err != nil {
 			t.Errorf("an hour later: %d, %v", n, err)
 		}

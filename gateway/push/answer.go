@@ -13,26 +13,35 @@ import (
 	"wx-gateway/gateway/web"
 )
 
-// changesUser lists the events after which cached user info is stale, beside
-// user_authorization_*.
-var changesUser = map[string]bool{
-	"event/subscribe":          true,
-	"event/unsubscribe":        true,
-	"event/SCAN":               true,
-	"event/user_info_modified": true,
-}
-
-// changedUser reports whether a push of this kind makes cached user info stale.
-func changedUser(kind string) bool {
-	return changesUser[kind] || strings.HasPrefix(kind, "event/user_authorization_")
+// forgetUser drops cached user info that a push makes stale.
+func (h *Handler) forgetUser(m *msg.Message, kind string) {
+	switch {
+	case kind == "event/subscribe", kind == "event/unsubscribe", kind == "event/SCAN":
+		h.cfg.Forget(m.FromUserName)
+	case kind == "event/user_info_modified", strings.HasPrefix(kind, "event/user_authorization_"):
+		h.cfg.Forget(m.FromUserName)
+		// The platform sends these in a name of its own and says of whom.
+		var of struct {
+			OpenID string `json:"OpenID"`
+			Older  string `json:"openid"`
+		}
+		if err := codec.Unmarshal(m.JSON, &of); err != nil {
+			return
+		}
+		for _, openid := range [...]string{of.OpenID, of.Older} {
+			if openid != "" && openid != m.FromUserName {
+				h.cfg.Forget(openid)
+			}
+		}
+	}
 }
 
 // answer lets an interceptor, the echo or the backend decide what WeChat hears.
 func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *msg.Message, path, traceparent string, now time.Time) delivery.Verdict {
 	kind := path[1:]
 	web.Note(ctx, slog.String("push", id.String()))
-	if changedUser(kind) && h.cfg.Forget != nil {
-		h.cfg.Forget(m.FromUserName)
+	if h.cfg.Forget != nil {
+		h.forgetUser(m, kind)
 	}
 	if h.cfg.Interacted != nil {
 		h.cfg.Interacted(m.FromUserName, kind, ctx.Time())
@@ -40,26 +49,21 @@ func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *m
 	if h.cfg.Echo {
 		return h.echo(m, kind)
 	}
+	wrote := ""
+	if kind == "msg/text" {
+		wrote = m.Content
+	}
 	p := &delivery.Push{
 		ID: id, Service: h.cfg.Service, OpenID: m.FromUserName, Kind: kind, Path: path,
-		Body: m.JSON, Info: h.info(m, kind), Question: m.Content, Created: now, Traceparent: traceparent,
+		Body: m.JSON, Info: h.info(m, kind), Question: wrote, Created: now, Traceparent: traceparent,
 	}
-	in := delivery.Arrival{At: ctx.Time(), Stamp: q.stamp, Gone: func() bool { return gone(ctx) }}
+	in := delivery.Arrival{At: ctx.Time(), Stamp: q.stamp, Gone: func() bool { return web.PeerGone(ctx) }}
 	for _, i := range h.cfg.Intercept {
-		if v, ok := i.Intercept(p, m.Content, in); ok {
+		if v, ok := i.Intercept(p, wrote, in); ok {
 			return v
 		}
 	}
 	return h.cfg.Deliver.Deliver(p, in)
-}
-
-// patience is how long a peer is taken to wait without a look: WeChat waits 3 s
-// and more, and a reply that is lost nonetheless is given to the repeat.
-const patience = time.Second
-
-// gone reports that nobody waits for the answer any more.
-func gone(ctx *fasthttp.RequestCtx) bool {
-	return time.Since(ctx.Time()) > patience && web.PeerGone(ctx)
 }
 
 // info says which user info the push carries: XML pushes of official accounts

@@ -59,10 +59,13 @@ func newAccount(t *testing.T, change func(*Config)) *account {
 // post pushes body, signed, and returns the answer.
 func (a *account) post(t *testing.T, body string) (string, error) {
 	t.Helper()
+	stamp := strconv.FormatInt(time.Now().Unix(), 10)
+	return a.request(url.Values{"timestamp": {stamp}, "nonce": {"n"}, "signature": {crypt.Sign(token, stamp, "n")}}, body)
+}
+
+func (a *account) request(q url.Values, body string) (string, error) {
 	ctx := &fasthttp.RequestCtx{}
 	ctx.Init(&fasthttp.Request{}, nil, nil)
-	stamp := strconv.FormatInt(time.Now().Unix(), 10)
-	q := url.Values{"timestamp": {stamp}, "nonce": {"n"}, "signature": {crypt.Sign(token, stamp, "n")}}
 	ctx.Request.SetRequestURI("/wx?" + q.Encode())
 	ctx.Request.Header.SetMethod("POST")
 	ctx.Request.SetBodyString(body)
@@ -94,6 +97,24 @@ func TestStaleUserInfo(t *testing.T) {
 		f(event(name), true)
 	}
 	f(event("user_authorize_invoice"), false)
+
+	// Where the platform speaks of a user, it is not who the push comes from.
+	for fields, want := range map[string]string{
+		event("user_info_modified") + "<OpenID>whom</OpenID>":        "user whom",
+		event("user_authorization_revoke") + "<OpenID>whom</OpenID>": "user whom",
+		event("user_info_modified") + "<openid>whom</openid>":        "user whom",
+		event("user_info_modified") + "<OpenID>user</OpenID>":        "user",
+		event("SCAN") + "<OpenID>whom</OpenID>":                      "user",
+		event("user_info_modified") + "<OpenID><a>1</a></OpenID>":    "user",
+	} {
+		a := newAccount(t, nil)
+		if _, err := a.post(t, push(fields)); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(a.forgotten, " "); got != want {
+			t.Errorf("%s: forgotten %q, want %q", fields, got, want)
+		}
+	}
 	f(event("CLICK"), false)
 	f("<MsgType>text</MsgType><Content>subscribe</Content>", false)
 }
@@ -116,6 +137,64 @@ func TestUserInfoOf(t *testing.T) {
 	f(true, push("<MsgType>event</MsgType><Event>unsubscribe</Event>"), delivery.Unsubscribed)
 	f(true, `{"ToUserName":"gh_1","FromUserName":"user","CreateTime":1,"MsgType":"text","Content":"x"}`, delivery.NoInfo)
 	f(true, "<xml><ToUserName>gh_1</ToUserName><CreateTime>1</CreateTime><MsgType>event</MsgType><Event>x</Event></xml>", delivery.NoInfo)
+}
+
+// TestTimestampWindow: a push may be as old, and as far ahead, as timeout says.
+func TestTimestampWindow(t *testing.T) {
+	sent := time.Unix(1_700_000_000, 0)
+	f := func(timeout, age time.Duration, timestamp string, taken bool) {
+		t.Helper()
+		a := newAccount(t, func(c *Config) { c.Timeout = timeout })
+		ctx := &fasthttp.RequestCtx{}
+		ctx.Request.SetRequestURI("/wx?timestamp=" + timestamp)
+		if err := a.checkAge(readQuery(ctx), sent.Add(age)); (err == nil) != taken {
+			t.Errorf("timeout %s, age %s, timestamp %q: %v, want taken %v", timeout, age, timestamp, err, taken)
+		}
+	}
+	const five, stamp = 5 * time.Minute, "1700000000"
+	f(five, 0, stamp, true)
+	f(five, five, stamp, true)
+	f(five, -five, stamp, true)
+	f(five, five+time.Second, stamp, false)
+	f(five, -five-time.Second, stamp, false)
+	f(five, 0, "", false)
+	f(five, 0, "soon", false)
+	f(five, 0, "01700000000", false)
+	f(0, 1000*time.Hour, stamp, true)
+	f(0, -1000*time.Hour, stamp, true)
+	f(0, 0, "soon", true)
+}
+
+// TestEncryptTypes: what the query may say of a plaintext push.
+func TestEncryptTypes(t *testing.T) {
+	f := func(encryptType string, taken bool) {
+		t.Helper()
+		a := newAccount(t, nil)
+		stamp := strconv.FormatInt(time.Now().Unix(), 10)
+		q := url.Values{"timestamp": {stamp}, "nonce": {"n"}, "signature": {crypt.Sign(token, stamp, "n")}, "encrypt_type": {encryptType}}
+		if _, err := a.request(q, push("<MsgType>text</MsgType><Content>x</Content>")); (err == nil) != taken {
+			t.Errorf("encrypt_type %q: %v, want taken %v", encryptType, err, taken)
+		}
+	}
+	f("", true)
+	f("raw", true)
+	f("RAW", false)
+	f("aes", false) // there is no key
+	f("des", false)
+}
+
+// TestRawStaysInTheClear where the backend says so, though the push came sealed.
+func TestRawStaysInTheClear(t *testing.T) {
+	h, request := benchHandler(t)
+	d := &deliverer{}
+	h.cfg.Deliver = d
+	for seal, want := range map[bool]string{false: "the body", true: "<xml><Encrypt>"} {
+		d.verdict = delivery.Verdict{Do: delivery.Reply, Reply: &msg.Reply{Type: "raw", Raw: []byte("the body"), Seal: seal}}
+		ctx := request(true)
+		if err := h.Serve(ctx); err != nil || !strings.HasPrefix(string(ctx.Response.Body()), want) {
+			t.Errorf("seal %v: %.40q, %v; want %s…", seal, ctx.Response.Body(), err, want)
+		}
+	}
 }
 
 func TestEcho(t *testing.T) {
@@ -213,10 +292,39 @@ func TestProbeStaysHere(t *testing.T) {
 	}
 }
 
+// TestWhatTheUserWrote: only a text message says what its user wrote, whatever
+// other kinds carry as Content.
+func TestWhatTheUserWrote(t *testing.T) {
+	f := func(fields, want string) {
+		t.Helper()
+		a := newAccount(t, nil)
+		heard := "nothing"
+		a.cfg.Intercept = []Interceptor{listener(func(text string) { heard = text })}
+		if _, err := a.post(t, push(fields)); err != nil {
+			t.Fatal(err)
+		}
+		if heard != want || a.got[0].Question != want {
+			t.Errorf("%s: interceptors hear %q, the question is %q; want %q", fields, heard, a.got[0].Question, want)
+		}
+	}
+	f("<MsgType>text</MsgType><Content>1</Content>", "1")
+	f("<MsgType>device_text</MsgType><Content>1</Content>", "")
+	f("<MsgType>device_event</MsgType><Event>bind</Event><Content>1</Content>", "")
+	f("<MsgType>event</MsgType><Event>of_tomorrow</Event><Content>1</Content>", "")
+}
+
 // interceptor sees pushes and leaves them to the next.
 type interceptor func(*delivery.Push)
 
 func (f interceptor) Intercept(p *delivery.Push, _ string, _ delivery.Arrival) (delivery.Verdict, bool) {
 	f(p)
+	return delivery.Verdict{}, false
+}
+
+// listener is an interceptor that hears what the user wrote.
+type listener func(text string)
+
+func (f listener) Intercept(_ *delivery.Push, text string, _ delivery.Arrival) (delivery.Verdict, bool) {
+	f(text)
 	return delivery.Verdict{}, false
 }

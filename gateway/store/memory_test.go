@@ -55,6 +55,31 @@ func TestMemoryBounds(t *testing.T) {
 	}
 }
 
+// TestMemoryBoundsByDefault: 10,000 items, 64 MiB.
+func TestMemoryBoundsByDefault(t *testing.T) {
+	t.Parallel()
+	f := func(items, size, wantDropped int) {
+		t.Helper()
+		dropped := 0
+		q := NewMemory(MemoryConfig{Dropped: func(Item) { dropped++ }}).Queue()
+		data := make([]byte, size)
+		for i := range items {
+			it := item(fmt.Sprint(i), fmt.Sprint("user", i), Waiting, t0)
+			it.Data = data
+			if err := q.Put(bg, it); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if dropped != wantDropped {
+			t.Errorf("%d items of %d bytes: %d dropped, want %d", items, size, dropped, wantDropped)
+		}
+	}
+	f(10_000, 1, 0)
+	f(10_001, 1, 1)
+	f(64, 1<<20, 0)
+	f(65, 1<<20, 1)
+}
+
 func TestMemoryValuesBounds(t *testing.T) {
 	t.Parallel()
 	m := NewMemory(MemoryConfig{MaxItems: 3, MaxBytes: 50, Now: func() time.Time { return t0 }})

@@ -59,6 +59,8 @@ type State struct {
 	Fetched time.Time // when it was fetched; zero if it came from the cache
 	Err     error     // why the last fetch failed; nil after a good one
 	NextTry time.Time // when the keeper fetches next; zero if only once asked
+	Hits    uint64    // how often Token had a good value at hand
+	Waited  uint64    // how often it had none: it waited for a fetch, or failed
 }
 
 // Limits of what is believed.
@@ -87,6 +89,8 @@ type Keeper struct {
 	cancel context.CancelCauseFunc // ends ctx at Stop
 	wake   chan struct{}           // capacity 1: tells the loop to look again
 	tasks  sync.WaitGroup          // loop and fetch; added to under mu while !stopped
+
+	hits, waited atomic.Uint64 // calls of Token, by whether there was a good value
 
 	mu       sync.Mutex
 	flight   *flight       // fetch going on, nil: none
@@ -207,15 +211,18 @@ func (k *Keeper) Stop() {
 // next try is due.
 func (k *Keeper) Token(ctx context.Context) (string, error) {
 	if e := k.good(); e != nil {
+		k.hits.Add(1)
 		return e.Value, nil
 	}
 	k.mu.Lock()
 	if e := k.good(); e != nil {
 		k.mu.Unlock()
+		k.hits.Add(1)
 		return e.Value, nil
 	}
 	f, err := k.join("cold")
 	k.mu.Unlock()
+	k.waited.Add(1)
 	if err != nil {
 		return "", err
 	}
@@ -245,7 +252,7 @@ func (k *Keeper) Renew(ctx context.Context, stale string) (string, error) {
 func (k *Keeper) State() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := State{Err: k.err}
+	s := State{Err: k.err, Hits: k.hits.Load(), Waited: k.waited.Load()}
 	e, now, wall := k.good(), k.now(), k.wall()
 	if e != nil {
 		s.Have, s.Expires, s.Fetched = true, e.Expires, e.fetched

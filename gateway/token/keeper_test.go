@@ -37,6 +37,10 @@ func TestColdCallersShareOneFetch(t *testing.T) {
 		}
 		wg.Wait()
 		p.wantCalls(t, 1, 0)
+		wantToken(t, k, 1)
+		if s := k.State(); s.Hits != 1 || s.Waited != 100 {
+			t.Errorf("%d found the value at hand, %d waited; want 1 and 100", s.Hits, s.Waited)
+		}
 	})
 }
 
