@@ -12,9 +12,9 @@ import (
 // leaves 3 KB of garbage, and seldom on a large one, whose process then takes
 // twice what it needs.
 const (
-	floor        = 24 << 20 // bytes: a block of this size counts as heap, so that at least as much gathers
+	floor        = 16 << 20 // bytes: a block of this size counts as heap, so that at least as much gathers
 	garbageShare = 4        // of a large heap: one part in so many
-	leastGOGC    = 15
+	leastGOGC    = 8
 	mostGOGC     = 100 // Go's own: a heap that grows all at once does no worse than by default
 	worthAChange = 10  // percent: setting GOGC stops the world for a moment
 )

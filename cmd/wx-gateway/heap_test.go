@@ -17,7 +17,7 @@ func TestGOGCFor(t *testing.T) {
 	f(0, 0, mostGOGC)
 	f(floor, 0, mostGOGC)
 	f(floor, 2*floor, 33)
-	f(40*mb, 80*mb, 20)
+	f(40*mb, 60*mb, 16)
 	f(400*mb, 0, 25)
 	f(100*mb, 400*mb, leastGOGC)
 }

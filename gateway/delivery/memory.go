@@ -13,7 +13,7 @@ import (
 const (
 	shards       = 64
 	maxKeys      = 1 << 18  // keys in all: about 18 MB when full
-	maxReplies   = 16 << 20 // bytes of stored replies in all
+	maxReplies   = 10 << 20 // bytes of stored replies in all
 	replyTTL     = 60 * time.Second
 	entryOwnSize = 150 // what a stored reply costs beside itself
 )
