@@ -251,7 +251,9 @@ func (p *poster) ended(span *trace.Span, began time.Time, err error) error {
 		return nil
 	}
 	fate := backend.FateOf(err)
+	var e *backend.Error
 	return &delivery.Failure{
+		Unsent:    errors.As(err, &e) && e.Unsent,
 		Retry:     fate == backend.Unreached, // a full line counts as no connection
 		Keep:      fate.Kept(),
 		Timeout:   fate == backend.TimedOut,

@@ -146,7 +146,7 @@ func (b *Backend) later(c *Call, err error) func(context.Context) (msg.Answer, e
 // allow asks the breaker for a call; done tells it how that ended.
 func (b *Backend) allow() (done func(error), err error) {
 	if done, err = b.breaker.Allow(); err != nil {
-		return nil, &Error{Fate: Unreached, Err: errors.New("left alone after repeated failures")}
+		return nil, &Error{Fate: Unreached, Unsent: true, Err: errors.New("left alone after repeated failures")}
 	}
 	return done, nil
 }
@@ -289,7 +289,9 @@ func (b *Backend) firstSight(path, text string) {
 
 func transportError(err error) *Error {
 	switch httpc.KindOf(err) {
-	case httpc.Connect, httpc.Reset:
+	case httpc.Connect:
+		return &Error{Fate: Unreached, Unsent: true, Err: err}
+	case httpc.Reset:
 		return &Error{Fate: Unreached, Err: err}
 	case httpc.Timeout:
 		return &Error{Fate: TimedOut, Err: err}

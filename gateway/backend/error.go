@@ -52,6 +52,7 @@ type Error struct {
 	Mend   string // what the operator should change, "" when it may pass by itself
 	Err    error
 
+	Unsent  bool // the push never left: the backend cannot know of it
 	untried bool // says nothing about the backend: it was never called
 }
 

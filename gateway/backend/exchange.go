@@ -47,7 +47,7 @@ func (x *exchange) finish(ctx context.Context) (msg.Answer, error) {
 			if !errors.Is(err, ErrFull) {
 				err = fmt.Errorf("waited in line behind workerNum other calls: %w", err)
 			}
-			return msg.Answer{}, &Error{Fate: Unreached, Err: err, untried: true}
+			return msg.Answer{}, &Error{Fate: Unreached, Unsent: true, Err: err, untried: true}
 		}
 		x.c.ReplyWithin -= time.Since(began)
 		post, err := x.b.send(x.c)

@@ -82,7 +82,7 @@ func (e *Engine) parkLocked(j *job) {
 	if !j.storedAsync {
 		rec := &record{Push: *j.push, Calls: int(j.calls.Load())}
 		if err := e.put(rec, store.Async, rec.Push.Created.Add(asyncFor)); err != nil {
-			e.amend(func() error {
+			e.amend(rec.key(), func() error {
 				if e.replied(rec.Push.ID) {
 					return nil
 				}
@@ -241,7 +241,7 @@ func (e *Engine) takeStored(rec *record, it store.Item, replies []msg.Reply, mor
 	}
 	if err := e.put(rec, store.Async, due); err != nil {
 		// The part is stored and will be sent; only its repeat would not be noticed.
-		e.amend(func() error {
+		e.amend(rec.key(), func() error {
 			if e.replied(id) {
 				return nil
 			}
@@ -317,7 +317,7 @@ func (e *Engine) markDone(id ID, what string) {
 	}
 	mark := func() error { return e.putValue(doneKey(id), []byte(what), time.Now().Add(keep)) }
 	if err := mark(); err != nil {
-		e.amend(mark)
+		e.amend(doneKey(id), mark)
 	}
 }
 

@@ -47,6 +47,7 @@ type Call struct {
 type Failure struct {
 	Retry   bool // the backend did nothing: worth another try within the inline time
 	Keep    bool // deliver again later
+	Unsent  bool // the push never left, so that it counts as no attempt
 	Timeout bool // the push was written, and the backend may have acted on it
 	// Unhandled: the backend does not want this kind of push. It is over, and
 	// the backend's client has said so at first sight.
@@ -183,7 +184,7 @@ type Engine struct {
 	mu      sync.Mutex
 	holds   map[string]*window   // by service: attempts left unanswered
 	lanes   map[string]*lateLane // by service and user: answers on their late way
-	amends  []func() error       // writes to the store that failed and are tried again
+	amends  []amendment          // writes to the store that failed and are tried again
 	working map[string]int       // by service: redeliveries in work
 	shelf   *shelf               // answers on their way to users who pick them up
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,7 +122,7 @@ func (e *Engine) drop(id string) error {
 
 func (e *Engine) dropOrAmend(id string) {
 	if err := e.drop(id); err != nil {
-		e.amend(func() error { return e.drop(id) })
+		e.amend(id, func() error { return e.drop(id) })
 	}
 }
 
@@ -167,7 +168,7 @@ func (e *Engine) keepFailed(j *job, rec record, atOnce bool) error {
 	if err != nil && j.stored {
 		// It lies on disk as running: nothing is lost, and this process
 		// takes it up again as soon as the disk is writable.
-		e.amend(func() error { return e.put(&rec, state, due) })
+		e.amend(rec.key(), func() error { return e.put(&rec, state, due) })
 		err = nil
 	}
 	if err == nil {
@@ -194,11 +195,19 @@ func (j *job) onDisk() bool {
 	return j.stored
 }
 
-// amend repeats a write that failed until the store takes it.
-func (e *Engine) amend(write func() error) {
+// amendment is a write that failed: of what lies under key in the store, so that
+// the latest of a key is all that counts.
+type amendment struct {
+	key   string
+	write func() error
+}
+
+// amend repeats a write that failed until the store takes it. There are never
+// more of them than there are things stored.
+func (e *Engine) amend(key string, write func() error) {
 	e.mu.Lock()
-	e.amends = append(e.amends, write)
-	e.mu.Unlock()
+	defer e.mu.Unlock()
+	e.amends = append(slices.DeleteFunc(e.amends, func(a amendment) bool { return a.key == key }), amendment{key, write})
 }
 
 // retryAmends tries what amend has collected; it stops at the first failure,
@@ -208,8 +217,8 @@ func (e *Engine) retryAmends() {
 	todo := e.amends
 	e.amends = nil
 	e.mu.Unlock()
-	for i, write := range todo {
-		if err := write(); err != nil {
+	for i, a := range todo {
+		if err := a.write(); err != nil {
 			e.mu.Lock()
 			e.amends = append(todo[i:], e.amends...)
 			e.mu.Unlock()

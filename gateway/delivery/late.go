@@ -278,7 +278,7 @@ func (e *Engine) putBack(rec *record, err error) {
 	rec.handedOver = true
 	due := time.Now().Add(pause(rec.Sends))
 	if err := e.put(rec, store.Waiting, due); err != nil {
-		e.amend(func() error { return e.put(rec, store.Waiting, time.Now()) })
+		e.amend(rec.key(), func() error { return e.put(rec, store.Waiting, time.Now()) })
 	}
 	e.notify()
 }
@@ -292,7 +292,7 @@ func (e *Engine) bury(rec *record, why string) {
 	rec.handedOver = true
 	e.noteDead(rec, why)
 	if err := e.put(rec, store.Dead, time.Now().Add(deadFor)); err != nil {
-		e.amend(func() error { return e.put(rec, store.Dead, time.Now().Add(deadFor)) })
+		e.amend(rec.key(), func() error { return e.put(rec, store.Dead, time.Now().Add(deadFor)) })
 	}
 }
 

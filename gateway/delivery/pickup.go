@@ -215,7 +215,7 @@ func (e *Engine) endPickUp(j *job, given bool) {
 		e.cfg.Count(j.push.Service, "picked-up")
 		if err := e.cfg.Values.Delete(ctx, key); err != nil {
 			// It stays taken until it is gone, or the next word would get it again.
-			e.amend(func() error { return e.takeAway(key) })
+			e.amend(key, func() error { return e.takeAway(key) })
 			return
 		}
 	}

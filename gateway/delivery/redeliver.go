@@ -216,7 +216,7 @@ func (e *Engine) settleCall(svc *Service, rec *record, ans msg.Answer, err error
 	}
 	due := time.Now().Add(asyncFor)
 	if err := e.put(rec, store.Async, due); err != nil {
-		e.amend(func() error {
+		e.amend(rec.key(), func() error {
 			if e.replied(rec.Push.ID) {
 				return nil
 			}
@@ -233,7 +233,9 @@ func (e *Engine) failedAgain(svc *Service, rec *record, err error) {
 		e.requeue(rec, time.Now())
 		return
 	}
-	rec.Calls++
+	if !f.Unsent {
+		rec.Calls++
+	}
 	rec.Again++
 	rec.Error = f.Error()
 	if f.Timeout {
@@ -259,7 +261,7 @@ func (e *Engine) failedAgain(svc *Service, rec *record, err error) {
 func (e *Engine) requeue(rec *record, due time.Time) {
 	rec.handedOver = true
 	if err := e.put(rec, store.Waiting, due); err != nil {
-		e.amend(func() error { return e.put(rec, store.Waiting, time.Now()) })
+		e.amend(rec.key(), func() error { return e.put(rec, store.Waiting, time.Now()) })
 	}
 }
 

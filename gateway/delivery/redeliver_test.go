@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -221,5 +222,32 @@ func TestRefusedPushMayComeAgainLater(t *testing.T) {
 			t.Errorf("%d calls, want 2", n)
 		}
 		st.breaks(false)
+	})
+}
+
+// TestAttemptsCountWhatWasSent: a try that never left the gateway is no attempt
+// of the push, neither at once nor later.
+func TestAttemptsCountWhatWasSent(t *testing.T) {
+	in(t, func(t *testing.T, h *house) {
+		attempts := func() (n []int) {
+			for _, c := range h.backend.all() {
+				n = append(n, c.Attempt)
+			}
+			return n
+		}
+		h.backend.fails(&Failure{Keep: true, Retry: true, Unsent: true, Err: errors.New("connection refused")})
+		h.Deliver(testPush(1, "msg/text"), now())
+		if got := attempts(); len(got) < 3 || slices.Max(got) != 1 {
+			t.Errorf("attempts %v of a dead backend, want several, each the first", got)
+		}
+		h.backend.fails(&Failure{Keep: true, Err: errors.New("backend answered 500")})
+		time.Sleep(2 * time.Second)
+		if got := attempts(); got[len(got)-1] != 1 {
+			t.Errorf("attempts %v, want the first that is sent to be 1", got)
+		}
+		time.Sleep(5 * time.Second)
+		if got := attempts(); got[len(got)-1] != 2 {
+			t.Errorf("attempts %v, want the next to be 2", got)
+		}
 	})
 }

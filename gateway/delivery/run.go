@@ -91,7 +91,7 @@ func (e *Engine) finishFailed(j *job, err error) {
 // again after a pause while the backend cannot be reached and the answer could
 // still be passive.
 func (e *Engine) call(ctx context.Context, j *job, body []byte, rest rest, within time.Duration) (msg.Answer, error) {
-	for {
+	for try := 0; ; try++ {
 		var ans msg.Answer
 		var err error
 		if rest != nil {
@@ -100,11 +100,13 @@ func (e *Engine) call(ctx context.Context, j *job, body []byte, rest rest, withi
 		} else {
 			ans, err = j.svc.Backend.Post(ctx, e.nextCall(j, body, within))
 		}
-		n := int(j.calls.Load())
-		if err == nil || !mayRetry(err) || n > len(retryPauses) {
+		if err != nil && failure(err).Unsent {
+			j.calls.Add(-1)
+		}
+		if err == nil || !mayRetry(err) || try == len(retryPauses) {
 			return ans, err
 		}
-		pause := retryPauses[n-1]
+		pause := retryPauses[try]
 		if time.Since(j.first)+pause >= within || !sleep(ctx, pause) {
 			return ans, err
 		}
