@@ -25,8 +25,9 @@ const (
 )
 
 // patience is how long a process may take for anything; tests fail then
-// instead of hanging.
-const patience = 30 * time.Second
+// instead of hanging. It is much more than any of them needs, since the machine
+// may be busy with other tests, or its disk slow.
+const patience = time.Minute
 
 // process is the program, running.
 type process struct {
