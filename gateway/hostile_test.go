@@ -33,9 +33,9 @@ func raw(t *testing.T, addr, request string) string {
 
 // TestHostileBodies: what stands behind a valid signature may be as rotten as
 // it likes. Each body is refused with a short reason, nothing is forwarded,
-// memory stays bounded, and the next push is answered.
+// memory stays bounded, and the next push is answered. It does not run in
+// parallel with other tests, whose memory it would count.
 func TestHostileBodies(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	deep := strings.Repeat("<a>", 200_000)
 	bodies := map[string]string{
