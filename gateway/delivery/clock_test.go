@@ -125,7 +125,8 @@ type house struct {
 	mu      sync.Mutex
 }
 
-func newHouse(t *testing.T, st storage, durable bool) *house {
+// newHouse starts it once change has changed it.
+func newHouse(t *testing.T, st storage, durable bool, change ...func(*house)) *house {
 	t.Helper()
 	h := &house{backend: &fakeBackend{ans: textAnswer("answer")}, outbox: &fakeOutbox{}, events: map[string]int{}}
 	h.svc = &Service{
@@ -149,6 +150,9 @@ func newHouse(t *testing.T, st storage, durable bool) *house {
 			h.mu.Unlock()
 		},
 	})
+	for _, c := range change {
+		c(h)
+	}
 	if err := h.Start(); err != nil {
 		t.Fatal(err)
 	}

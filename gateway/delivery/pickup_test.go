@@ -21,11 +21,13 @@ const word = "继续"
 // pickupHouse is an account whose late answers are picked up.
 func pickupHouse(t *testing.T, st storage, durable bool) *house {
 	t.Helper()
-	h := newHouse(t, st, durable)
+	return newHouse(t, st, durable, picksUp)
+}
+
+func picksUp(h *house) {
 	h.svc.Policy.Via, h.svc.Policy.PickupWords = Pickup, []string{word, "1"}
 	h.svc.Policy.Ack = "稍后发送「" + word + "」"
 	h.svc.Policy.Hold = false
-	return h
 }
 
 func pickups(t *testing.T, f func(t *testing.T, h *house)) {
