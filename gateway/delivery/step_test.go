@@ -17,7 +17,8 @@ import (
 
 // acrossStep runs before, stops, sets the wall clock, and runs after on the same
 // file. The clock of a bubble always starts at the same time, so each run has one
-// of its own, and the run whose clock is ahead begins by sleeping. Of change, the first belongs to the run before, the second to the run after.
+// of its own, and the run whose clock is ahead begins by sleeping. Of change, the
+// first belongs to the run before, the second to the run after.
 func acrossStep(t *testing.T, step time.Duration, change [2]func(*house), before, after func(t *testing.T, h *house)) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "queue.db")
