@@ -60,7 +60,13 @@ func TestReplyWithinCountsTheLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	const inLine = 50 * time.Millisecond
-	time.AfterFunc(inLine, b.cfg.Line.Release)
+	go func() {
+		for waiting := 0; waiting == 0; _, waiting = b.cfg.Line.Load() {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(inLine)
+		b.cfg.Line.Release()
+	}()
 	if _, err := b.Post(t.Context(), Call{Path: "/msg/text", OpenID: "user", ReplyWithin: 10 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
