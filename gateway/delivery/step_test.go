@@ -188,8 +188,8 @@ func TestClockStepsAsync(t *testing.T) {
 	})
 }
 
-// TestClockStepsPickUp: answers on the shelf stay there, oldest first, and so
-// does the word of a user whose answer is still being worked on.
+// TestClockStepsPickUp: answers on the shelf stay there, before those that come
+// later.
 func TestClockStepsPickUp(t *testing.T) {
 	t.Parallel()
 	steps(t, func(t *testing.T, step time.Duration) {
@@ -204,7 +204,10 @@ func TestClockStepsPickUp(t *testing.T) {
 			time.Sleep(time.Hour)
 		}, func(t *testing.T, h *house) {
 			time.Sleep(time.Hour)
-			for i := range 2 {
+			h.backend.slow(10 * time.Second)
+			h.question(2, "q2") // newer, whatever its date
+			time.Sleep(time.Minute)
+			for i := range 3 {
 				v, text := h.say(10+i, word)
 				if want := fmt.Sprintf("「q%d」\nanswer", i); text != want {
 					t.Errorf("the word brings %q, want %q", text, want)
