@@ -297,7 +297,9 @@ func TestIsolation(t *testing.T) {
 	const many = 1200 // more than the line of the account takes
 	heard := make(chan string, many)
 	for i := range many {
-		go func() { heard <- w.heard(view(fmt.Sprintf("oLost%d", i%50), fmt.Sprint("lost", i))) }()
+		go func() {
+			heard <- w.repeated(view(fmt.Sprintf("oLost%d", i%50), fmt.Sprint("lost", i)), "503", sim.OutcomeClosed)
+		}()
 	}
 	full := func() bool { return w.metric("wxgw_backend_calls_waiting", `service="main"`) >= 1000 }
 	eventually(t, "a full line", full)

@@ -27,7 +27,7 @@ const (
 // patience is how long a process may take for anything; tests fail then
 // instead of hanging. It is much more than any of them needs, since the machine
 // may be busy with other tests, or its disk slow.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // process is the program, running.
 type process struct {
