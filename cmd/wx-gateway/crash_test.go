@@ -98,26 +98,6 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-// ports are those that freePort has given.
-var ports sync.Map
-
-// freePort finds a port below those that the kernel gives to outgoing
-// connections: the gateway must get it again after each restart.
-func freePort(t *testing.T) int {
-	for range 100 {
-		port := 20_000 + rand.IntN(10_000)
-		if _, given := ports.LoadOrStore(port, true); given {
-			continue
-		}
-		if l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return 0
-}
-
 // newProgram writes the configuration; lateReply is that of each account.
 func newProgram(t *testing.T, path string, lateReply map[string]map[string]any) *program {
 	t.Helper()

@@ -366,13 +366,7 @@ func TestProbeOfStrangers(t *testing.T) {
 // An address behind which nothing useful is.
 func TestProbeWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := l.Addr().String()
-	l.Close()
-	code, out := probeWith(t, "http://"+closed+"/wx", nil)
+	code, out := probeWith(t, "http://"+freeAddrs(t, 1)[0]+"/wx", nil)
 	wantProbe(t, "nothing listens", code, out, 1, "FAIL  handshake: nothing listens at that address and port; start the gateway, and the proxy in front of it\n")
 
 	code, out = probeWith(t, strings.Replace(stranger(t, func(http.ResponseWriter, *http.Request) {}), "http:", "https:", 1)+"/wx", nil)
