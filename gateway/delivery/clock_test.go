@@ -27,6 +27,9 @@ func (b *fakeBackend) Post(ctx context.Context, c Call) (msg.Answer, error) {
 	b.mu.Lock()
 	b.calls = append(b.calls, c)
 	delay := b.delay
+	if c.ReplyWithin > 0 {
+		delay = max(delay, 1) // a live push: in fed time, until its attempt waits
+	}
 	b.mu.Unlock()
 	if !sleep(ctx, delay) {
 		return msg.Answer{}, &Failure{Keep: true, Timeout: true, Err: context.Cause(ctx)}

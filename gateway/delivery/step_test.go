@@ -71,6 +71,12 @@ func (b *timed) Post(context.Context, Call) (msg.Answer, error) {
 
 func (b *timed) Open() bool { return false }
 
+func (b *timed) times() []time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.at)
+}
+
 // TestClockStepsRedelivery: stored pushes are delivered again at the pause they
 // had come to, neither at once and at once again nor hours later, in order, and
 // then no more.
@@ -92,14 +98,15 @@ func TestClockStepsRedelivery(t *testing.T) {
 			began := time.Now()
 			time.Sleep(time.Hour)
 			h.reload(func(s *Service) { s.Backend = h.backend })
-			if n := len(b.at); n < 4 || n > 9 {
-				t.Fatalf("%d redeliveries in an hour: %v", n, b.at)
+			at := b.times()
+			if n := len(at); n < 4 || n > 9 {
+				t.Fatalf("%d redeliveries in an hour: %v", n, at)
 			}
-			if first := b.at[0].Sub(began); first > longest {
+			if first := at[0].Sub(began); first > longest {
 				t.Errorf("the first redelivery came after %s", first)
 			}
-			for i := range b.at[1:] {
-				if pause := b.at[i+1].Sub(b.at[i]); pause < shortest || pause > longest {
+			for i := range at[1:] {
+				if pause := at[i+1].Sub(at[i]); pause < shortest || pause > longest {
 					t.Errorf("redelivery %d came %s after the one before", i+1, pause)
 				}
 			}
