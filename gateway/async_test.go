@@ -157,8 +157,8 @@ func TestQueueEndpoint(t *testing.T) {
 	wantContains(t, "show", body, `"body":{`, "http://a/first")
 
 	// A long pause would keep it for minutes; a retry does not wait.
-	w.backend.answer("/event/VIEW", "success")
 	before := len(w.backend.calls("/event/VIEW"))
+	w.backend.answer("/event/VIEW", "success")
 	retry := func() (int, string) {
 		return w.post("/queue", "application/x-www-form-urlencoded", "action=retry&push="+first)
 	}

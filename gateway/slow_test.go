@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -38,10 +39,25 @@ func TestSlowBackends(t *testing.T) {
 	all.Wait()
 }
 
+// patient is WeChat with more patience than it has: where the ack at 4.5 s is
+// what counts, a busy machine may bring it after 5 s.
+func patient() sim.Schedule { return sim.Schedule{Attempts: 3, Cut: 20 * time.Second} }
+
 // slowWorld is a world whose backend takes as long as a text asks for and
-// answers with it.
-func slowWorld(t *testing.T, edits ...edit) *world {
-	w := newWorld(t, append([]edit{set("late-reply", map[string]any{"hold-limit": 1000})}, edits...)...)
+// answers with it. A text that ends with "on demand" is answered once release
+// is called with it.
+func slowWorld(t *testing.T, edits ...edit) (w *world, release func(text string)) {
+	gates := map[string]chan struct{}{}
+	var mu sync.Mutex
+	gate := func(text string) chan struct{} {
+		mu.Lock()
+		defer mu.Unlock()
+		if gates[text] == nil {
+			gates[text] = make(chan struct{})
+		}
+		return gates[text]
+	}
+	w = newWorld(t, append([]edit{set("late-reply", map[string]any{"hold-limit": 1000})}, edits...)...)
 	w.backend.on("/msg/text", func(rw http.ResponseWriter, r *http.Request) {
 		delay := 100 * time.Millisecond
 		var p struct{ Content string }
@@ -49,13 +65,19 @@ func slowWorld(t *testing.T, edits ...edit) *world {
 		if _, text, ok := strings.Cut(p.Content, "takes "); ok {
 			delay, _ = time.ParseDuration(text)
 		}
+		answer := time.After(delay)
+		var released chan struct{}
+		if strings.HasSuffix(p.Content, "on demand") {
+			answer, released = nil, gate(p.Content)
+		}
 		select {
-		case <-time.After(delay):
+		case <-answer:
+		case <-released:
 		case <-r.Context().Done():
 		}
 		json.NewEncoder(rw).Encode(map[string]string{"type": "text", "msg": "answer to " + p.Content})
 	})
-	return w
+	return w, func(text string) { close(gate(text)) }
 }
 
 // callsFrom counts the backend calls for a user's pushes.
@@ -98,8 +120,8 @@ func (w *world) way(t *testing.T, p sim.Push, s sim.Schedule, user, content stri
 		attempt = r.Answer.N
 	}
 	for wait := 0; attempt == 0 && w.sentTo(user, want) == 0; wait++ {
-		if wait == 1000 {
-			t.Errorf("%s: no answer within 20 s of the last attempt: %+v", user, r.Attempts)
+		if wait == 3000 {
+			t.Errorf("%s: no answer within a minute of the last attempt: %+v", user, r.Attempts)
 			break
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -113,18 +135,32 @@ func (w *world) way(t *testing.T, p sim.Push, s sim.Schedule, user, content stri
 	return attempt
 }
 
+// onAttempt wants the answer on that attempt. A machine that stood still for two
+// seconds may bring it on another, so there are three tries, by a user each.
+func (w *world) onAttempt(t *testing.T, user string, want int, try func(user string) int) {
+	t.Helper()
+	var got []int
+	for n := range 3 {
+		got = append(got, try(openID(fmt.Sprintf("%s-try%d", user, n))))
+		if got[n] == want {
+			return
+		}
+	}
+	t.Errorf("%s was answered on attempts %d, want %d (0 is late)", user, got, want)
+}
+
 // testSeconds: backends of 0.1 to 12 s are answered inline, on the attempt
 // that is open then; one of 17 s by customer-service message.
 func testSeconds(t *testing.T, mode sim.Mode) {
-	w := slowWorld(t)
+	w, _ := slowWorld(t)
 	var all sync.WaitGroup
 	f := func(takes string, attempt int) {
 		all.Go(func() {
-			user, content := openID("oSeconds-"+takes), "takes "+takes
-			p := w.push(mode, sim.Fields{From: user, Content: content}.XML())
-			if got := w.way(t, p, sim.WeChat(), user, content); got != attempt {
-				t.Errorf("a backend of %s was answered on attempt %d, want %d (0 is late)", takes, got, attempt)
-			}
+			w.onAttempt(t, "oSeconds-"+takes, attempt, func(user string) int {
+				content := "takes " + takes
+				p := w.push(mode, sim.Fields{From: user, Content: content}.XML())
+				return w.way(t, p, sim.WeChat(), user, content)
+			})
 		})
 	}
 	f("100ms", 1)
@@ -138,7 +174,7 @@ func testSeconds(t *testing.T, mode sim.Mode) {
 // testSchedules: however WeChat repeats, a push is one call, and its answer
 // arrives once.
 func testSchedules(t *testing.T) {
-	w := slowWorld(t)
+	w, _ := slowWorld(t)
 	var all sync.WaitGroup
 	for name, s := range sim.Schedules() {
 		for _, takes := range []string{"100ms", "3s", "6.5s", "12s", "17s"} {
@@ -155,7 +191,7 @@ func testSchedules(t *testing.T) {
 // testDuplicates: 50 deliveries of one push at once are one call and 50 equal
 // answers.
 func testDuplicates(t *testing.T) {
-	w := slowWorld(t)
+	w, _ := slowWorld(t)
 	p := w.push(sim.Safe, sim.Fields{From: "oMany", Content: "takes 1s"}.XML())
 	p.At, p.Nonce = time.Now(), "1234567890"
 	created := regexp.MustCompile(`<CreateTime>\d+</CreateTime>`) // of the reply: when it was written
@@ -164,7 +200,7 @@ func testDuplicates(t *testing.T) {
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
-			r, err := p.Send(context.Background(), sim.Schedule{Attempts: 1})
+			r, err := p.Send(context.Background(), sim.Schedule{Attempts: 1, Cut: 20 * time.Second})
 			if err != nil || r.Answer == nil {
 				t.Errorf("no answer: %v %+v", err, r)
 				return
@@ -191,13 +227,13 @@ func testDuplicates(t *testing.T) {
 
 // testOneIDOfTwoUsers: a MsgId is one push per user, not per account.
 func testOneIDOfTwoUsers(t *testing.T) {
-	w := slowWorld(t)
+	w, _ := slowWorld(t)
 	var all sync.WaitGroup
 	for _, user := range []string{"oFirst", "oSecond"} {
 		all.Go(func() {
 			content := "from " + user
 			p := w.push(sim.Safe, sim.Fields{From: user, Content: content, MsgID: "23456789012345678", CreateTime: 1767000000}.XML())
-			if got := w.way(t, p, sim.WeChat(), user, content); got != 1 {
+			if got := w.way(t, p, patient(), user, content); got != 1 {
 				t.Errorf("%s was answered on attempt %d, want 1", user, got)
 			}
 		})
@@ -233,19 +269,23 @@ func testTwoOrders(t *testing.T) {
 // testClocksApart: a clock of this machine that is minutes off WeChat's, or
 // was set a moment ago, neither doubles a call nor loses an answer.
 func testClocksApart(t *testing.T) {
-	w := slowWorld(t)
+	w, _ := slowWorld(t)
 	var all sync.WaitGroup
 	for _, ahead := range []time.Duration{-200 * time.Second, -10 * time.Second, -5 * time.Second, 5 * time.Second, 200 * time.Second} {
 		for _, takes := range []string{"100ms", "6.5s", "12s"} {
 			all.Go(func() {
-				user, content := openID(fmt.Sprintf("oClock%s-%s", ahead, takes)), "takes "+takes
-				p := w.push(sim.Safe, sim.Fields{From: user, Content: content}.XML())
-				p.At = time.Now().Add(ahead)
-				got := w.way(t, p, sim.WeChat(), user, content)
-				// Only a push that looks 4 to 60 s old is taken for a repeat.
-				if want := map[string]int{"100ms": 1, "6.5s": 2, "12s": 3}[takes]; got != want && (ahead > 0 || ahead < -time.Minute) {
-					t.Errorf("%s was answered on attempt %d, want %d", user, got, want)
+				name, content := fmt.Sprintf("oClock%s-%s", ahead, takes), "takes "+takes
+				try := func(user string) int {
+					p := w.push(sim.Safe, sim.Fields{From: user, Content: content}.XML())
+					p.At = time.Now().Add(ahead)
+					return w.way(t, p, sim.WeChat(), user, content)
 				}
+				// Only a push that looks 4 to 60 s old is taken for a repeat.
+				if ahead < 0 && ahead > -time.Minute {
+					try(openID(name))
+					return
+				}
+				w.onAttempt(t, name, map[string]int{"100ms": 1, "6.5s": 2, "12s": 3}[takes], try)
 			})
 		}
 	}
@@ -255,13 +295,19 @@ func testClocksApart(t *testing.T) {
 const testWord = "继续"
 
 // picksUp sends the word and wants the answer to question, begun with it; a
-// repeat of the same push gets the same.
-func (w *world) picksUp(t *testing.T, user, question string) {
+// repeat of the same push gets the same. begun is called when the word is on
+// its way.
+func (w *world) picksUp(t *testing.T, user, question string, begun func()) {
 	t.Helper()
 	p := w.push(sim.Safe, sim.Fields{From: user, Content: testWord}.XML())
 	p.At, p.Nonce = time.Now(), "1234567890"
+	var once sync.Once
+	p.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		once.Do(func() { time.AfterFunc(300*time.Millisecond, begun) })
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
 	for range 2 {
-		r, err := p.Send(context.Background(), sim.WeChat())
+		r, err := p.Send(context.Background(), patient())
 		if err != nil || r.Answer == nil {
 			t.Fatalf("the word was not answered: %v %+v\n%s", err, r, w.logs)
 		}
@@ -272,32 +318,44 @@ func (w *world) picksUp(t *testing.T, user, question string) {
 // testPickUp: where nothing can be sent later, the ack names a word, and the
 // word brings the answer.
 func testPickUp(t *testing.T) {
-	w := slowWorld(t, set("late-reply", map[string]any{"via": "pickup", "hold": false}))
-	f := func(user, question string, pause time.Duration) {
+	w, release := slowWorld(t, set("late-reply", map[string]any{"via": "pickup", "hold": false}))
+	ask := func(user, question string) {
 		t.Helper()
 		p := w.push(sim.Safe, sim.Fields{From: user, Content: question}.XML())
-		r, err := p.Send(context.Background(), sim.WeChat())
+		r, err := p.Send(context.Background(), patient())
 		if err != nil || r.Answer == nil {
 			t.Fatalf("the question was not acked: %v %+v\n%s", err, r, w.logs)
 		}
 		wantContains(t, "ack", string(r.Answer.Opened), "「"+testWord+"」")
-		if r.Answer.N != 1 {
-			t.Errorf("acked on attempt %d, want 1", r.Answer.N)
+		if r.Answer.N != 1 || r.Answer.Took < 4*time.Second {
+			t.Errorf("acked on attempt %d after %s, want 1 after 4.5 s", r.Answer.N, r.Answer.Took)
 		}
-		time.Sleep(pause)
-		w.picksUp(t, user, question)
+	}
+	pick := func(user, question string, begun func()) {
+		t.Helper()
+		w.picksUp(t, user, question, begun)
 		if n := w.backend.callsFrom(user); n != 1 {
 			t.Errorf("%s: %d backend calls, want one", user, n)
 		}
 	}
 	var all sync.WaitGroup
-	all.Go(func() { f("oHasty", "takes 6.5s", 0) })           // asks while it is worked on
-	all.Go(func() { f("oPatient", "takes 5s", time.Second) }) // asks when it is there
+	all.Go(func() { // asks for it while it is worked on
+		const user, question = "oHasty", "hasty on demand"
+		ask(user, question)
+		pick(user, question, func() { release(question) })
+	})
+	all.Go(func() { // asks for it when it is there
+		const user, question = "oPatient", "patient on demand"
+		ask(user, question)
+		release(question)
+		time.Sleep(time.Second)
+		pick(user, question, func() {})
+	})
 	all.Wait()
 
 	// Without anything to pick up the word is a text like any other.
 	p := w.push(sim.Safe, sim.Fields{From: "oNobody", Content: testWord}.XML())
-	r, err := p.Send(context.Background(), sim.WeChat())
+	r, err := p.Send(context.Background(), patient())
 	if err != nil || r.Answer == nil {
 		t.Fatalf("%v %+v", err, r)
 	}
@@ -309,9 +367,11 @@ func testPickUp(t *testing.T) {
 
 // testPickUpHeld: with holding the ack comes on the third attempt.
 func testPickUpHeld(t *testing.T) {
-	w := slowWorld(t, set("late-reply", map[string]any{"via": "pickup"}))
-	const user, question = "oHeld", "takes 17s"
-	r, err := w.push(sim.Safe, sim.Fields{From: user, Content: question}.XML()).Send(context.Background(), sim.WeChat())
+	w, release := slowWorld(t, set("late-reply", map[string]any{"via": "pickup"}))
+	const user, question = "oHeld", "held on demand"
+	s := patient()
+	s.Start = []time.Duration{0, 5 * time.Second, 10 * time.Second}
+	r, err := w.push(sim.Safe, sim.Fields{From: user, Content: question}.XML()).Send(context.Background(), s)
 	if err != nil || r.Answer == nil {
 		t.Fatalf("the question was not acked: %v %+v\n%s", err, r, w.logs)
 	}
@@ -319,27 +379,26 @@ func testPickUpHeld(t *testing.T) {
 	if r.Answer.N != 3 {
 		t.Errorf("acked on attempt %d, want 3", r.Answer.N)
 	}
-	w.picksUp(t, user, question)
+	release(question)
+	w.picksUp(t, user, question, func() {})
 }
 
 // testPickUpCut: a word whose sender is gone before the answer is there, be it
 // after a moment, takes nothing away: the next word gets it.
 func testPickUpCut(t *testing.T) {
-	w := slowWorld(t, set("late-reply", map[string]any{"via": "pickup", "hold": false}))
-	const user, question = "oCut", "takes 5.2s"
-	if _, err := w.push(sim.Safe, sim.Fields{From: user, Content: question}.XML()).Send(context.Background(), sim.WeChat()); err != nil {
+	w, release := slowWorld(t, set("late-reply", map[string]any{"via": "pickup", "hold": false}))
+	const user, question = "oCut", "cut on demand"
+	if _, err := w.push(sim.Safe, sim.Fields{From: user, Content: question}.XML()).Send(context.Background(), patient()); err != nil {
 		t.Fatal(err)
 	}
 	r, err := w.push(sim.Safe, sim.Fields{From: user, Content: testWord}.XML()).
 		Send(context.Background(), sim.Schedule{Attempts: 1, Cut: 100 * time.Millisecond})
-	switch {
-	case err != nil:
-		t.Fatal(err)
-	case r.Answer != nil:
-		return // a machine so slow that the answer was there before the word
+	if err != nil || r.Answer != nil {
+		t.Fatalf("the word that was cut: %v %+v", err, r)
 	}
-	time.Sleep(time.Second) // the answer is there by now
-	w.picksUp(t, user, question)
+	release(question)
+	time.Sleep(time.Second) // the answer comes while nobody waits for the word
+	w.picksUp(t, user, question, func() {})
 }
 
 // testNoRightToSend: an account that counts on customer-service messages and
@@ -354,10 +413,11 @@ func testNoRightToSend(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(platform.Close)
-	w := slowWorld(t, set("late-reply", map[string]any{"hold": false}), setTop("wx-api-base", url))
-	if got := w.send(sim.Safe, sim.Fields{Content: "takes 5s"}.XML()); got != "success" {
+	w, release := slowWorld(t, set("late-reply", map[string]any{"hold": false}), setTop("wx-api-base", url))
+	if got := w.sendBy(patient(), sim.Safe, sim.Fields{Content: "on demand"}.XML()); got != "success" {
 		t.Errorf("WeChat heard %q, want success", got)
 	}
+	release("on demand")
 	eventually(t, "a dead letter", func() bool { return strings.Contains(w.logs.String(), "dead letter") })
 	wantContains(t, "log", w.logs.String(), "48001", `set late-reply.via to \"pickup\"`)
 	// And it has no word that would keep a text from the backend.

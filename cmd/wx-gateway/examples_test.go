@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,12 +24,7 @@ func freeAddrs(t *testing.T, n int) []string {
 	t.Helper()
 	var addrs []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // only now, so that no address comes twice
-		addrs = append(addrs, l.Addr().String())
+		addrs = append(addrs, "127.0.0.1:"+strconv.Itoa(freePort(t)))
 	}
 	return addrs
 }

@@ -162,6 +162,9 @@ func TestNameFaults(t *testing.T) {
 	eventually(t, "what was kept", func() bool { return w.backend.calls("during") > 0 })
 }
 
+// infoBudget is how long a push waits for user info.
+const infoBudget = time.Second
+
 // TestAPIFaults: whatever WeChat's API does, pushes are answered inline; user
 // info comes back by itself, and nothing storms the API meanwhile.
 func TestAPIFaults(t *testing.T) {
@@ -187,10 +190,13 @@ func TestAPIFaults(t *testing.T) {
 			for i := range pushes {
 				all.Go(func() {
 					text := fmt.Sprint("during", i)
+					began := time.Now()
 					if got := w.heard(sim.Fields{From: "oDuring" + text, Content: text}); got != "re "+text {
 						t.Errorf("WeChat heard %q, want the answer", got)
 					}
-					if informed && !w.backend.informed(text) {
+					// A machine so busy that the whole push took longer than user
+					// info may take proves nothing.
+					if informed && !w.backend.informed(text) && time.Since(began) < infoBudget {
 						t.Errorf("push %d came without user info", i)
 					}
 				})
@@ -291,7 +297,9 @@ func TestIsolation(t *testing.T) {
 	const many = 1200 // more than the line of the account takes
 	heard := make(chan string, many)
 	for i := range many {
-		go func() { heard <- w.heard(view(fmt.Sprintf("oLost%d", i%50), fmt.Sprint("lost", i))) }()
+		go func() {
+			heard <- w.repeated(view(fmt.Sprintf("oLost%d", i%50), fmt.Sprint("lost", i)), "503", sim.OutcomeClosed)
+		}()
 	}
 	full := func() bool { return w.metric("wxgw_backend_calls_waiting", `service="main"`) >= 1000 }
 	eventually(t, "a full line", full)

@@ -3,9 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -25,8 +28,9 @@ const (
 )
 
 // patience is how long a process may take for anything; tests fail then
-// instead of hanging.
-const patience = 30 * time.Second
+// instead of hanging. It is much more than any of them needs, since the machine
+// may be busy with other tests, or its disk slow.
+const patience = 2 * time.Minute
 
 // process is the program, running.
 type process struct {
@@ -144,6 +148,28 @@ func (p *process) stop() {
 	if code := p.wait(); code != 0 {
 		p.t.Errorf("exit code %d after SIGTERM:\n%s", code, p.out)
 	}
+}
+
+// ports are those that freePort has given.
+var ports sync.Map
+
+// freePort finds a port below those that the kernel gives to outgoing
+// connections, so that it is still free when a process listens there, and
+// again after each restart.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		port := 20_000 + rand.IntN(10_000)
+		if _, given := ports.LoadOrStore(port, true); given {
+			continue
+		}
+		if l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return 0
 }
 
 // platform is a simulated WeChat for the length of a test.

@@ -3,6 +3,7 @@ package main
 import (
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -22,12 +23,15 @@ func TestOverloadWithoutStore(t *testing.T) {
 	w, _ := newOverload(t, func(*faultWorld) {})
 	w.limitFiles(1)
 	const many = 2 * overloadLine
-	heard := w.burst("burst-", many, 0, func() {})
+	heard := w.burst("burst-", many, 0, func(time.Duration) {})
 	t.Logf("a burst of %d: %v", many, heard)
 	if heard["done"] == 0 || heard["503"] == 0 || heard["done"]+heard["503"] != many {
 		t.Errorf("WeChat heard %v, want answers and 503", heard)
 	}
 	w.quick.Store(true)
+	eventually(t, "an empty line", func() bool {
+		return w.metric("wxgw_backend_calls_waiting") == 0 && w.metric("wxgw_backend_calls_in_flight") == 0
+	})
 	if got := w.heard(view("oInline", "inline")); got != "done" {
 		t.Errorf("with an unwritable store WeChat heard %q, want the answer", got)
 	}

@@ -8,13 +8,15 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"wx-gateway/gateway/sim"
 )
 
 // The slow backend of these tests: workerNum calls at a time, each this long.
-// It is so slow that the machine, busy with other tests, is not what limits.
+// It is so slow that the machine, if not too busy, is not what limits.
 const (
 	overloadWorkers = 2
-	overloadCall    = 40 * time.Millisecond
+	overloadCall    = 100 * time.Millisecond
 	overloadRate    = overloadWorkers * int(time.Second/overloadCall) // pushes a second it can take
 	overloadLine    = 1000                                            // pushes behind them, at most
 )
@@ -55,8 +57,9 @@ func newOverload(t *testing.T, change func(w *faultWorld)) (w *overloadWorld, do
 	}
 }
 
-// burst sends n pushes spread over d and counts what WeChat heard.
-func (w *overloadWorld) burst(name string, n int, d time.Duration, offered func()) map[string]int {
+// burst sends n pushes spread over d and counts what WeChat heard. offered is
+// called when all are sent, with the time that took.
+func (w *overloadWorld) burst(name string, n int, d time.Duration, offered func(took time.Duration)) map[string]int {
 	var mu sync.Mutex
 	heard := map[string]int{}
 	var all sync.WaitGroup
@@ -64,13 +67,13 @@ func (w *overloadWorld) burst(name string, n int, d time.Duration, offered func(
 	for i := range n {
 		time.Sleep(time.Until(began.Add(d * time.Duration(i) / time.Duration(n))))
 		all.Go(func() {
-			got := w.heard(view(fmt.Sprintf("oUser%d", i%100), fmt.Sprint(name, i)))
+			got := w.repeated(view(fmt.Sprintf("oUser%d", i%100), fmt.Sprint(name, i)), sim.OutcomeClosed)
 			mu.Lock()
 			defer mu.Unlock()
 			heard[got]++
 		})
 	}
-	offered()
+	offered(time.Since(began))
 	all.Wait()
 	return heard
 }
@@ -94,38 +97,57 @@ func (w *overloadWorld) delivered(name string, n int) {
 	}
 }
 
+// rates offers 1, 2 and 4 times what the backend can take, waits until all is
+// delivered, and tells how much of it was answered a second meanwhile.
+func (w *overloadWorld) rates(done func() int, name string) map[int]float64 {
+	w.t.Helper()
+	const during = 2 * time.Second
+	rate := map[int]float64{}
+	for _, times := range []int{1, 2, 4} {
+		n := times * overloadRate * int(during/time.Second)
+		name := fmt.Sprintf("%stimes-%d-", name, times)
+		before := done()
+		heard := w.burst(name, n, during, func(took time.Duration) { rate[times] = float64(done()-before) / took.Seconds() })
+		if heard["done"]+heard["success"] != n {
+			w.t.Errorf("at %d times the capacity WeChat heard %v", times, heard)
+		}
+		w.delivered(name, n)
+		if got := w.heard(view("oAfter", "after-"+name)); got != "done" {
+			w.t.Errorf("after %d times the capacity WeChat heard %q, want the answer", times, got)
+		}
+		w.t.Logf("at %d times the capacity: %v, %.0f a second answered by the backend", times, heard, rate[times])
+	}
+	return rate
+}
+
 // TestOverload: beyond its capacity a backend is kept busy and no busier; what
 // it cannot take is told success and kept; when the load ends it is over at once.
 // It runs before the parallel tests, since it compares what is done in a time.
 func TestOverload(t *testing.T) {
 	w, done := newOverload(t, func(w *faultWorld) { delete(w.conf, "data-dir") }) // the queue in memory
 	idle := w.metric("go_goroutines")
-	const during = 2 * time.Second
-	goodput := map[int]int{}
-	for _, times := range []int{1, 2, 4} {
-		n := times * overloadRate * int(during/time.Second)
-		name := fmt.Sprintf("times-%d-", times)
-		before := done()
-		heard := w.burst(name, n, during, func() { goodput[times] = done() - before })
-		if heard["done"]+heard["success"] != n {
-			t.Errorf("at %d times the capacity WeChat heard %v", times, heard)
+	// A backend that is kept busy answers as much beyond its capacity as at it.
+	// That shows only while the machine is not what limits.
+	verdict := "the machine was too busy to tell"
+	for try := 0; try < 3 && verdict != ""; try++ {
+		rate := w.rates(done, fmt.Sprintf("try-%d-", try))
+		switch {
+		case min(rate[2], rate[4]) >= rate[1]/2:
+			verdict = ""
+		case rate[1] > 0.8*float64(overloadRate):
+			verdict = fmt.Sprintf("at 1, 2 and 4 times its capacity the backend answered %.0f, %.0f and %.0f a second", rate[1], rate[2], rate[4])
+			t.Log(verdict)
 		}
-		w.delivered(name, n)
-		if got := w.heard(view("oAfter", "after-"+name)); got != "done" {
-			t.Errorf("after %d times the capacity WeChat heard %q, want the answer", times, got)
-		}
-		t.Logf("at %d times the capacity: %v, %d answered by the backend in %s", times, heard, goodput[times], during)
 	}
-	// Generous: the machine may be busy with other tests.
-	for _, times := range []int{2, 4} {
-		if goodput[times] < goodput[1]/2 {
-			t.Errorf("at %d times the capacity the backend answered %d, at its capacity %d", times, goodput[times], goodput[1])
-		}
+	if strings.HasPrefix(verdict, "at ") {
+		t.Error(verdict)
+	} else if verdict != "" {
+		t.Log(verdict)
 	}
 
 	// All at once, far more than the line takes.
 	const many = 2 * overloadLine
-	heard := w.burst("burst-", many, 0, func() {})
+	heard := w.burst("burst-", many, 0, func(time.Duration) {})
 	if heard["done"]+heard["success"] != many {
 		t.Errorf("in a burst WeChat heard %v", heard)
 	}

@@ -32,7 +32,8 @@ func TestRefusedReloadIsRepeated(t *testing.T) {
 	p.signal(syscall.SIGHUP)
 	p.find(`"level":"INFO","msg":"reloaded","services":1`)
 	p.stop()
-	if n := strings.Count(p.out.String(), "cannot reload"); n != 1 {
+	// A look at the file may have come in between: that is another reload.
+	if n := strings.Count(p.out.String(), "cannot reload") - strings.Count(p.out.String(), `why="file changed"`); n != 1 {
 		t.Errorf("told %d times why the reload was refused, want once:\n%s", n, p.out)
 	}
 }

@@ -61,7 +61,7 @@ func TestReplyWithinCountsTheLine(t *testing.T) {
 	}
 	const inLine = 50 * time.Millisecond
 	go func() {
-		for _, waiting := b.cfg.Line.Load(); waiting == 0; _, waiting = b.cfg.Line.Load() {
+		for waiting := 0; waiting == 0; _, waiting = b.cfg.Line.Load() {
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(inLine)

@@ -440,52 +440,47 @@ func TestAsyncRestart(t *testing.T) {
 	t.Parallel()
 	f := func(name string, hold bool) {
 		t.Helper()
-		path := filepath.Join(t.TempDir(), "queue.db")
-		b := openBolt(t, path)
-		h := newHouse(t, b, true)
-		h.backend.answers(msg.Answer{Async: true})
-		h.svc.Policy.Hold = hold
-		p := testPush(1, "msg/text")
-		done := make(chan Verdict)
-		go func() { done <- h.Deliver(p, Arrival{At: time.Now().Add(-4 * time.Second)}) }()
-		if !hold {
-			<-done // bound: the push waits in the queue
-		}
-		waitFor(t, name+": the call", func() bool { return h.backend.count() == 1 })
-		h.Stop()
-		if hold {
-			<-done
-		}
-		b.Close()
+		synctest.Test(t, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "queue.db")
+			b := openBolt(t, path)
+			h := newHouse(t, b, true)
+			h.backend.answers(msg.Answer{Async: true})
+			h.svc.Policy.Hold = hold
+			p := testPush(1, "msg/text")
+			done := make(chan Verdict)
+			go func() { done <- h.Deliver(p, Arrival{At: time.Now().Add(-4 * time.Second)}) }()
+			if !hold {
+				<-done // bound: the push waits in the queue
+			}
+			time.Sleep(time.Second)
+			if n := h.backend.count(); n != 1 {
+				t.Fatalf("%s: %d calls, want 1", name, n)
+			}
+			h.Stop()
+			if hold {
+				<-done
+			}
+			b.Close()
 
-		b = openBolt(t, path)
-		h = newHouse(t, b, true)
-		h.post(t, Taken, false, "posted")
-		waitFor(t, name+": the late reply", func() bool { return len(h.outbox.sent()) == 1 })
-		h.Stop()
-		b.Close()
+			b = openBolt(t, path)
+			h = newHouse(t, b, true)
+			h.post(t, Taken, false, "posted")
+			h.sentNow(t, "posted")
+			h.Stop()
+			b.Close()
 
-		b = openBolt(t, path)
-		defer b.Close()
-		h = newHouse(t, b, true)
-		defer h.Stop()
-		h.post(t, Duplicate, false, "posted")
-		if n := h.backend.count(); n != 0 {
-			t.Errorf("%s: %d calls after the restart, want none", name, n)
-		}
+			b = openBolt(t, path)
+			defer b.Close()
+			h = newHouse(t, b, true)
+			defer h.Stop()
+			h.post(t, Duplicate, false, "posted")
+			if n := h.backend.count(); n != 0 {
+				t.Errorf("%s: %d calls after the restart, want none", name, n)
+			}
+		})
 	}
 	f("late", false)
 	f("open", true)
-}
-
-// waitFor waits for what happens in real time.
-func waitFor(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s did not happen", what)
-		}
-	}
 }
 
 // TestReplyDuringARedelivery: a reply posted while the push is delivered again

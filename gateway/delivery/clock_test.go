@@ -27,6 +27,9 @@ func (b *fakeBackend) Post(ctx context.Context, c *Call) (msg.Answer, error) {
 	b.mu.Lock()
 	b.calls = append(b.calls, *c)
 	delay := b.delay
+	if c.ReplyWithin > 0 {
+		delay = max(delay, 1) // a live push: in fed time, until its attempt waits
+	}
 	b.mu.Unlock()
 	if !sleep(ctx, delay) {
 		return msg.Answer{}, &Failure{Keep: true, Timeout: true, Err: context.Cause(ctx)}
@@ -145,7 +148,8 @@ func (h *house) Intercept(p Push, text string, in Arrival) (Verdict, bool) {
 	return h.Engine.Intercept(&p, text, in)
 }
 
-func newHouse(t *testing.T, st storage, durable bool) *house {
+// newHouse starts it once change has changed it.
+func newHouse(t *testing.T, st storage, durable bool, change ...func(*house)) *house {
 	t.Helper()
 	h := &house{backend: &fakeBackend{ans: textAnswer("answer")}, outbox: &fakeOutbox{}, events: map[string]int{}}
 	h.svc = &Service{
@@ -169,6 +173,9 @@ func newHouse(t *testing.T, st storage, durable bool) *house {
 			h.mu.Unlock()
 		},
 	})
+	for _, c := range change {
+		c(h)
+	}
 	if err := h.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -493,35 +493,27 @@ func TestDrain(t *testing.T) {
 }
 
 func TestRestartTakesUpWhatWasStored(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "queue.db")
-	open := func() *store.Bolt {
-		b, err := store.OpenBolt(path, store.BoltConfig{NoSync: true})
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "queue.db")
+		b := openBolt(t, path)
+		h := newHouse(t, b, true)
+		h.backend.err = &Failure{Keep: true, Err: errors.New("backend answered 500")}
+		if v := h.Deliver(testPush(1, "msg/text"), now()); v.Do != Success {
+			t.Fatalf("verdict %+v", v)
 		}
-		return b
-	}
-	b := open()
-	h := newHouse(t, b, true)
-	h.backend.err = &Failure{Keep: true, Err: errors.New("backend answered 500")}
-	if v := h.Deliver(testPush(1, "msg/text"), now()); v.Do != Success {
-		t.Fatalf("verdict %+v", v)
-	}
-	h.Stop()
-	b.Close()
+		h.Stop()
+		b.Close()
 
-	b = open()
-	defer b.Close()
-	h = newHouse(t, b, true)
-	defer h.Stop()
-	deadline := time.Now().Add(10 * time.Second)
-	for h.backend.count() == 0 && time.Now().Before(deadline) {
-		time.Sleep(10 * time.Millisecond)
-	}
-	if n := h.backend.count(); n != 1 {
-		t.Fatalf("%d calls after the restart, want 1", n)
-	}
-	if v := h.Deliver(testPush(1, "msg/text"), now()); v.Do != Success || h.backend.count() != 1 {
-		t.Errorf("WeChat's repeat after the restart: %+v, %d calls; want success and no call", v, h.backend.count())
-	}
+		b = openBolt(t, path)
+		defer b.Close()
+		h = newHouse(t, b, true)
+		defer h.Stop()
+		time.Sleep(10 * time.Second)
+		if n := h.backend.count(); n != 1 {
+			t.Fatalf("%d calls after the restart, want 1", n)
+		}
+		if v := h.Deliver(testPush(1, "msg/text"), now()); v.Do != Success || h.backend.count() != 1 {
+			t.Errorf("WeChat's repeat after the restart: %+v, %d calls; want success and no call", v, h.backend.count())
+		}
+	})
 }

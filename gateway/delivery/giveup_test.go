@@ -58,42 +58,34 @@ func (s unwritableStorage) Queue() store.Queue {
 // TestAnswerBesideSuccessIsStoredFirst: an answer of which nothing is passive
 // lies on disk before WeChat hears success, and a restart sends it.
 func TestAnswerBesideSuccessIsStoredFirst(t *testing.T) {
-	path := filepath.Join(t.TempDir(), store.FileName)
-	open := func() *store.Bolt {
-		b, err := store.OpenBolt(path, store.BoltConfig{NoSync: true})
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), store.FileName)
+		b := openBolt(t, path)
+		h := newHouse(t, b, true)
+		h.reload(func(s *Service) { s.Kind = MiniProgram })
+		v := h.Deliver(testPush(1, "msg/text"), now())
+		if v.Do != Success || v.Written == nil {
+			t.Fatalf("verdict %+v, want success with an answer to follow", v)
 		}
-		return b
-	}
-	b := open()
-	h := newHouse(t, b, true)
-	h.reload(func(s *Service) { s.Kind = MiniProgram })
-	v := h.Deliver(testPush(1, "msg/text"), now())
-	if v.Do != Success || v.Written == nil {
-		t.Fatalf("verdict %+v, want success with an answer to follow", v)
-	}
-	if n := len(h.items(t)); n != 1 {
-		t.Fatalf("%d items on disk while WeChat hears success, want the answer", n)
-	}
-	// The process dies here: nobody calls Written.
-	h.cancel(errDrained)
-	h.jobs.Wait()
-	close(h.stop)
-	h.loops.Wait()
-	b.Close()
+		if n := len(h.items(t)); n != 1 {
+			t.Fatalf("%d items on disk while WeChat hears success, want the answer", n)
+		}
+		// The process dies here: nobody calls Written.
+		h.cancel(errDrained)
+		h.jobs.Wait()
+		close(h.stop)
+		h.loops.Wait()
+		b.Close()
 
-	b = open()
-	defer b.Close()
-	second := newHouse(t, b, true)
-	defer second.Stop()
-	deadline := time.Now().Add(10 * time.Second)
-	for len(second.outbox.sent()) == 0 && time.Now().Before(deadline) {
-		time.Sleep(10 * time.Millisecond)
-	}
-	if got := second.outbox.sent(); len(got) != 1 || second.backend.count() != 0 {
-		t.Errorf("after the restart %q was sent and the backend called %d times, want the answer and no call", got, second.backend.count())
-	}
+		b = openBolt(t, path)
+		defer b.Close()
+		second := newHouse(t, b, true)
+		defer second.Stop()
+		time.Sleep(10 * time.Second)
+		if got := second.outbox.sent(); len(got) != 1 || second.backend.count() != 0 {
+			t.Errorf("after the restart %q was sent and the backend called %d times, want the answer and no call", got, second.backend.count())
+		}
+	})
 }
 
 // TestAnswerBesideSuccessLeavesNothing: once sent it is gone from the disk.

@@ -114,10 +114,7 @@ func TestLaneIsGone(t *testing.T) {
 // TestUnsentLateAnswerIsNotOvertakenOnDisk is the same with a durable queue,
 // where each push has had its place since its ack.
 func TestUnsentLateAnswerIsNotOvertakenOnDisk(t *testing.T) {
-	st, err := store.OpenBolt(filepath.Join(t.TempDir(), store.FileName), store.BoltConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	st := openBolt(t, filepath.Join(t.TempDir(), store.FileName))
 	defer st.Close()
 	h := newHouse(t, st, true)
 	defer h.Stop()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,6 +41,7 @@ func (e *Engine) shelve(s *Service, rec *record) {
 		all = all[:maxPickups]
 		e.cfg.Log.Warn("a late answer is too long to be picked up: its end was dropped", "service", p.Service, "push", p.ID.String(), "limit", maxPickups)
 	}
+	at := e.shelfTime(p)
 	for i, r := range all {
 		if !r.Passive() || r.Type == "raw" || r.Type == "transfer_customer_service" {
 			e.cfg.Log.Warn("a late answer cannot wait to be picked up: its type has no passive form then", "service", p.Service, "push", p.ID.String(), "type", r.Type)
@@ -47,7 +49,7 @@ func (e *Engine) shelve(s *Service, rec *record) {
 		}
 		value, err := codec.Marshal(shelved{Question: clipText(p.Question, questionLength), Reply: r})
 		if err == nil {
-			key := fmt.Sprintf("%s%020d-%s-%03d", pickupPrefix(p.Service, p.OpenID), p.Created.UnixNano(), rec.key(), rec.Shelved)
+			key := fmt.Sprintf("%s%020d-%s-%03d", pickupPrefix(p.Service, p.OpenID), at, rec.key(), rec.Shelved)
 			err = e.putValue(key, value, until)
 		}
 		if err != nil {
@@ -60,6 +62,25 @@ func (e *Engine) shelve(s *Service, rec *record) {
 	e.cfg.Count(p.Service, "shelved")
 	e.trimPickups(p)
 	e.shelf.announce()
+}
+
+// shelfTime is the place of p's answer among its user's: when the push came, in
+// nanoseconds, but after any from the future. Such a one is there when the clock
+// was set back since, and is older all the same.
+func (e *Engine) shelfTime(p *Push) int64 {
+	at := p.Created.UnixNano()
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	prefix := pickupPrefix(p.Service, p.OpenID)
+	entries, err := e.cfg.Values.List(ctx, prefix, 8*maxPickups)
+	if err != nil || len(entries) == 0 {
+		return at
+	}
+	text, _, _ := strings.Cut(entries[len(entries)-1].Key[len(prefix):], "-")
+	if last, err := strconv.ParseInt(text, 10, 64); err == nil && last > time.Now().UnixNano() {
+		return max(at, last+1)
+	}
+	return at
 }
 
 // pieces splits texts so that the question fits in front of each.

@@ -21,11 +21,13 @@ const word = "继续"
 // pickupHouse is an account whose late answers are picked up.
 func pickupHouse(t *testing.T, st storage, durable bool) *house {
 	t.Helper()
-	h := newHouse(t, st, durable)
+	return newHouse(t, st, durable, picksUp)
+}
+
+func picksUp(h *house) {
 	h.svc.Policy.Via, h.svc.Policy.PickupWords = Pickup, []string{word, "1"}
 	h.svc.Policy.Ack = "稍后发送「" + word + "」"
 	h.svc.Policy.Hold = false
-	return h
 }
 
 func pickups(t *testing.T, f func(t *testing.T, h *house)) {
@@ -438,39 +440,46 @@ func TestPickUpStoreFails(t *testing.T) {
 
 func TestPickUpSurvivesARestart(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "queue.db")
-	b := openBolt(t, path)
-	h := pickupHouse(t, b, true)
-	h.backend.slow(200 * time.Millisecond)
-	early := Arrival{At: time.Now().Add(-answerBy)}
-	p := testPush(1, "msg/text")
-	if v := h.Deliver(p, early); v.Outcome != "ack" {
-		t.Fatalf("verdict %+v, want an ack", v)
-	}
-	waitFor(t, "the stored answer", func() bool { return h.shelved(t) == 1 })
-	// The gateway stops while the answer is being given: it is still there.
-	given := make(chan Verdict)
-	go func() {
-		v, _ := h.Intercept(testPush(2, "msg/text"), word, Arrival{At: time.Now(), Gone: func() bool { return true }})
-		given <- v
-	}()
-	if v := <-given; v.Do != Hang {
-		t.Fatalf("verdict %+v, want a hang", v)
-	}
-	h.Stop()
-	b.Close()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "queue.db")
+		b := openBolt(t, path)
+		h := pickupHouse(t, b, true)
+		h.backend.slow(200 * time.Millisecond)
+		early := Arrival{At: time.Now().Add(-answerBy)}
+		p := testPush(1, "msg/text")
+		if v := h.Deliver(p, early); v.Outcome != "ack" {
+			t.Fatalf("verdict %+v, want an ack", v)
+		}
+		time.Sleep(time.Minute)
+		if n := h.shelved(t); n != 1 {
+			t.Fatalf("%d answers stored, want 1", n)
+		}
+		// The gateway stops while the answer is being given: it is still there.
+		given := make(chan Verdict)
+		go func() {
+			v, _ := h.Intercept(testPush(2, "msg/text"), word, Arrival{At: time.Now(), Gone: func() bool { return true }})
+			given <- v
+		}()
+		if v := <-given; v.Do != Hang {
+			t.Fatalf("verdict %+v, want a hang", v)
+		}
+		h.Stop()
+		b.Close()
 
-	b = openBolt(t, path)
-	defer b.Close()
-	h = pickupHouse(t, b, true)
-	defer h.Stop()
-	if n := h.shelved(t); n != 1 || len(h.items(t)) != 0 {
-		t.Fatalf("%d answers and %+v stored after the restart, want the one answer", n, h.items(t))
-	}
-	v, ok := h.Intercept(testPush(3, "msg/text"), word, now())
-	if !ok || v.Do != Reply || !strings.HasSuffix(v.Reply.Text, "answer") {
-		t.Fatalf("after the restart: %+v, want the answer", v)
-	}
-	v.Written.Close()
-	waitFor(t, "the end of the answer", func() bool { return h.shelved(t) == 0 })
+		b = openBolt(t, path)
+		defer b.Close()
+		h = pickupHouse(t, b, true)
+		defer h.Stop()
+		if n := h.shelved(t); n != 1 || len(h.items(t)) != 0 {
+			t.Fatalf("%d answers and %+v stored after the restart, want the one answer", n, h.items(t))
+		}
+		v, ok := h.Intercept(testPush(3, "msg/text"), word, now())
+		if !ok || v.Do != Reply || !strings.HasSuffix(v.Reply.Text, "answer") {
+			t.Fatalf("after the restart: %+v, want the answer", v)
+		}
+		written(v)
+		if n := h.shelved(t); n != 0 {
+			t.Errorf("%d answers stored after it was given, want none", n)
+		}
+	})
 }

@@ -337,7 +337,15 @@ func (e *Engine) abandon() {
 		if j.isPickUp || out != nil && (told == replied || out.failed || out.parked || out.kept != nil) {
 			continue // on its shelf, or on disk already
 		}
+		// The drain may have run into its limit: an attempt that is still open
+		// parks its push at this moment.
+		j.keep.Lock()
 		rec := record{Push: *j.push, Calls: int(j.calls.Load()), Error: errDrained.Error(), Part: j.part}
+		parked := out == nil && j.released
+		j.keep.Unlock()
+		if parked {
+			continue
+		}
 		state, due := store.Waiting, time.Now()
 		if out != nil {
 			rec.Answer = split(out.all())

@@ -166,19 +166,21 @@ func TestRestIsSentThoughLateIsOff(t *testing.T) {
 // stops.
 func TestRestSurvivesAStop(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "queue.db")
-	b := openBolt(t, path)
-	h := newHouse(t, b, true)
-	h.backend.answers(msg.Answer{Replies: texts("one", "two")})
-	v := h.Deliver(testPush(1, "msg/text"), now())
-	v.Written.Close()
-	h.Stop()
-	b.Close()
-	b = openBolt(t, path)
-	defer b.Close()
-	h = newHouse(t, b, true)
-	defer h.Stop()
-	waitFor(t, "the rest of the answer", func() bool { return fmt.Sprint(h.outbox.sent()) == "[user: two]" })
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "queue.db")
+		b := openBolt(t, path)
+		h := newHouse(t, b, true)
+		h.backend.answers(msg.Answer{Replies: texts("one", "two")})
+		v := h.Deliver(testPush(1, "msg/text"), now())
+		v.Written.Close()
+		h.Stop()
+		b.Close()
+		b = openBolt(t, path)
+		defer b.Close()
+		h = newHouse(t, b, true)
+		defer h.Stop()
+		h.sentNow(t, "two")
+	})
 }
 
 // TestStopCountsWhatMemoryLoses: without a durable store, stored pushes go with

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
@@ -116,8 +117,12 @@ func always(response string) func(int, peer) {
 	}
 }
 
-// client is without any proxy, whatever the environment of the test says.
+// client is without any proxy, whatever the environment of the test says, and
+// uses idle connections again however busy the machine.
 func client(t *testing.T, cfg Config) *Client {
+	if cfg.IdleReuse == 0 {
+		cfg.IdleReuse = time.Minute
+	}
 	c := newClient(cfg, noProxy)
 	t.Cleanup(c.CloseIdle)
 	return c

@@ -81,6 +81,7 @@ func (c *putItem) write(tx *bbolt.Tx) error {
 func (c *putItem) apply() {
 	c.q.mu.Lock()
 	defer c.q.mu.Unlock()
+	c.q.x.tick(nanos(c.q.now()))
 	if c.q.durable {
 		c.q.x.put(&c.it, c.rev, c.bytes, nil)
 	} else {

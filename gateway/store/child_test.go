@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -188,10 +189,16 @@ func full(s *Bolt, room func() error) error {
 	return s2.Close()
 }
 
-// Healthy tries for itself, so that ready turns green without a push.
-func healthyAgain(s *Bolt) error {
-	s.mu.Lock()
-	s.probed = time.Time{} // a second has passed
-	s.mu.Unlock()
-	return s.Healthy()
+// Healthy tries for itself, so that ready turns green without a push. On a slow disk one second is too short for a try:
+// then the next one finds that it was written.
+func healthyAgain(s *Bolt) (err error) {
+	for range 60 {
+		s.mu.Lock()
+		s.probed = time.Time{} // a second has passed
+		s.mu.Unlock()
+		if err = s.Healthy(); !errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+	}
+	return err
 }

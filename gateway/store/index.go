@@ -21,7 +21,7 @@ type index struct {
 	timers   heap[*entry, timerOrder] // Async and Dead, by due
 	seq      uint64                   // the last one given
 	bytes    int64
-	clock    int64 // the now of the last Claim or Recover
+	clock    int64 // the now of the last Put, Claim or Recover
 }
 
 type entry struct {
@@ -250,8 +250,8 @@ func (c *Counts) of(s State) *int {
 }
 
 // tick notes the now of a caller. If the clock was set back, every Waiting item is moved back as far: its owner meant
-// a pause from the moment of the Put, and a step of a year must not make a pause of a year. What is put between the
-// step and the next tick is moved too and so comes early, which is harmless.
+// a pause from the moment of the Put, and a step of a year must not make a pause of a year. A Put ticks before its item
+// is there, since that one knows the new clock.
 func (x *index) tick(now int64) {
 	step := x.clock - now
 	if step <= 0 || now <= 0 {

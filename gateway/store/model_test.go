@@ -16,7 +16,7 @@ import (
 type model struct {
 	items []modelItem // by seq
 	seq   uint64
-	clock time.Time // now of the last Claim or Recover
+	clock time.Time // now of the last Put, Claim or Recover
 }
 
 type modelItem struct {
@@ -30,6 +30,7 @@ func (m *model) find(id string) int {
 }
 
 func (m *model) put(it Item, now time.Time) {
+	m.tick(now)
 	i := m.find(it.ID)
 	if i < 0 {
 		m.seq++

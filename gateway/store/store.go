@@ -105,7 +105,8 @@ type Counts struct {
 // Queue holds items, in order per lane (Service and OpenID). Its methods may be called at any time from any goroutine.
 //
 // Times that a caller passes are wall clock times. A clock that was set back never stalls the queue: when the now of
-// Claim or Recover lies more than ten seconds before an earlier one, what waits is moved back with it.
+// Claim or Recover, or the store's own at a Put, lies more than ten seconds before an earlier one, what waits is moved
+// back with it.
 type Queue interface {
 	// Put inserts it, or replaces the item of that ID; Seq and Created of the first Put stay. In a durable store the
 	// item is on disk when Put returns nil. After an error that stems from ctx or from the disk it may or may not be

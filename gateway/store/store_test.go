@@ -448,6 +448,14 @@ func testClockSetBack(t *testing.T, r *rig) {
 	same(t, "soon", claim(t, r.queue, at.Add(time.Minute), 9), "c a")
 	same(t, "later", claim(t, r.queue, at.Add(2*time.Minute), 9), "b")
 
+	// What is put before anybody claims knows the new clock: its pause is not skipped.
+	at = at.Add(-10 * time.Hour)
+	r.now = at
+	put(t, r.queue, item("e", "y", Waiting, at.Add(time.Minute)))
+	same(t, "put after a step", claim(t, r.queue, at, 9), "")
+	same(t, "its due", get(t, r.queue, "e").Due.Equal(at.Add(time.Minute)), true)
+	same(t, "when its pause is over", claim(t, r.queue, at.Add(time.Minute), 9), "e")
+
 	// Forward and back again, as by a broken time server.
 	at = at.AddDate(9, 0, 0)
 	r.now = at
