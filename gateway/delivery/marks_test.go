@@ -91,7 +91,7 @@ func TestRetryPauses(t *testing.T) {
 			time.Sleep(time.Minute)
 			var left []time.Duration
 			for _, c := range h.backend.all() {
-				left = append(left, c.ReplyWithin)
+				left = append(left, c.ReplyWithin.Round(time.Millisecond))
 			}
 			if got := fmt.Sprint(left); got != want {
 				t.Errorf("%s: tried with %s left, want %s", kind, got, want)
