@@ -107,10 +107,10 @@ func TestDoRefusesUnwritableRequest(t *testing.T) {
 	mustFail(t, send("short", 8), Connect, s.Addr().String()+" cannot be called: the request cannot be written as HTTP")
 }
 
-// An idle connection that the server closed costs nothing: the request, POST
-// too, is sent once more on a fresh one.
-func TestDoRepeatsOnStaleConnection(t *testing.T) {
-	t.Parallel()
+// onStaleConnection has call make two calls, "first" and "again", the second on
+// a connection that the server has ended in one way or another: it must cost
+// nothing but one more connection, on which "again" comes once.
+func onStaleConnection(t *testing.T, call func(t *testing.T, c *Client, url, body string)) {
 	f := func(name string, end func(p peer)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -131,8 +131,8 @@ func TestDoRepeatsOnStaleConnection(t *testing.T) {
 				}
 			})
 			c := client(t, Config{})
-			mustAnswer(t, c, "POST", s.url, "first", "ok")
-			mustAnswer(t, c, "POST", s.url, "again", "ok")
+			call(t, c, s.url, "first")
+			call(t, c, s.url, "again")
 			if seen.Load() != 1 {
 				t.Errorf("the fresh connection saw %d requests, want 1", seen.Load())
 			}
@@ -143,6 +143,15 @@ func TestDoRepeatsOnStaleConnection(t *testing.T) {
 	f("closed after reading the request", func(p peer) { p.request() })
 	f("reset after reading the request", func(p peer) { p.request(); p.reset() })
 	f("reset in the middle of the request", func(p peer) { p.br.ReadByte(); p.reset() })
+}
+
+// An idle connection that the server closed costs nothing: the request, POST
+// too, is sent once more on a fresh one.
+func TestDoRepeatsOnStaleConnection(t *testing.T) {
+	t.Parallel()
+	onStaleConnection(t, func(t *testing.T, c *Client, url, body string) {
+		mustAnswer(t, c, "POST", url, body, "ok")
+	})
 }
 
 func TestDoRepeatsOnlyOnce(t *testing.T) {

@@ -150,39 +150,12 @@ func TestPostSlowly(t *testing.T) {
 // A connection that was closed while it was idle costs a Post nothing either.
 func TestPostOnStaleConnection(t *testing.T) {
 	t.Parallel()
-	f := func(name string, end func(p peer)) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var seen atomic.Int32
-			s := serve(t, func(n int, p peer) {
-				if n == 1 {
-					p.request()
-					p.send(ok)
-					end(p)
-					return
-				}
-				for {
-					if _, body, err := p.request(); err != nil || string(body) != "again" {
-						return
-					}
-					seen.Add(1)
-					p.send(ok)
-				}
-			})
-			c := client(t, Config{})
-			r := route(t, s.url)
-			post(t.Context(), c, r, "first", time.Minute)
-			answer, begun, err := post(t.Context(), c, r, "again", time.Minute)
-			if answer != "200 ok" || begun || err != nil || seen.Load() != 1 {
-				t.Errorf("%q, begun %v, %v; the fresh connection saw %d requests", answer, begun, err, seen.Load())
-			}
-		})
-	}
-	f("closed while idle", func(p peer) {})
-	f("reset while idle", func(p peer) { p.reset() })
-	f("closed after reading the request", func(p peer) { p.request() })
-	f("reset after reading the request", func(p peer) { p.request(); p.reset() })
-	f("reset in the middle of the request", func(p peer) { p.br.ReadByte(); p.reset() })
+	onStaleConnection(t, func(t *testing.T, c *Client, url, body string) {
+		answer, begun, err := post(t.Context(), c, route(t, url), body, time.Minute)
+		if answer != "200 ok" || begun || err != nil {
+			t.Errorf("%s: %q, begun %v, %v", body, answer, begun, err)
+		}
+	})
 }
 
 // What goes wrong behind the first byte is the call's end, as with Do.
