@@ -293,7 +293,7 @@ func (e *Engine) fail(j *job, err error) *outcome {
 			return &outcome{failed: true, refuse: true}
 		}
 		e.cfg.Count(j.push.Service, "kept")
-		log.Warn("push kept for redelivery")
+		log.Error("push kept for redelivery")
 	}
 	return &outcome{failed: true}
 }
