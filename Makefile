@@ -15,7 +15,7 @@ demo: build ## simulator + sample backend + gateway, real pushes, every hop prin
 	@mkdir -p tmp && go build -o tmp/demo ./examples/demo
 	@exec tmp/demo
 
-NEEDED := python3 node
+NEEDED := python3 node promtool
 
 test: ## the whole suite; needs only Go, and says what it left out
 	go test ./...
@@ -57,6 +57,9 @@ check: lint test race ## what CI runs
 deps: ## what the full suite needs on Debian
 	apt-get update
 	apt-get install --yes --no-install-recommends python3 nodejs
+	@# promtool alone: its package would run a server.
+	d=$$(mktemp -d) && cd $$d && apt-get download prometheus && \
+	  dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x -C /usr/local/bin --strip-components 3 ./usr/bin/promtool && rm -r $$d
 
 clean:
 	rm -rf wx-gateway tmp
