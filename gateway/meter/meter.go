@@ -259,4 +259,5 @@ func (m *Meter) Write(w io.Writer) {
 		write(w)
 	}
 	metrics.WriteProcessMetrics(w)
+	metrics.WriteFDMetrics(w)
 }

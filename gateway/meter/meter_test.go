@@ -60,6 +60,8 @@ func TestSeries(t *testing.T) {
 		`wxgw_old_secret_last_used_seconds{service="main",what="aes-key"} 1767000000`,
 		`wxgw_queue_items{service="main",state="dead"} 3`,
 		`process_resident_memory_bytes`,
+		`process_open_fds`,
+		`process_max_fds`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("metrics do not hold %s\n%s", want, got)
