@@ -517,3 +517,31 @@ func TestReplyDuringARedelivery(t *testing.T) {
 	f("failed, more", failed, msg.Answer{}, true, "one", "two")
 	f("nothing", nil, msg.Answer{}, false, "one")
 }
+
+// TestPostedReplyBeforeTheAnswer: an answer that lies on disk before it is sent
+// is dropped there when a posted reply was faster.
+func TestPostedReplyBeforeTheAnswer(t *testing.T) {
+	bothStores(t, func(t *testing.T, h *house) {
+		h.svc.Kind = MiniProgram
+		h.backend.answers(textAnswer("inline"))
+		h.backend.slow(time.Second)
+		p := testPush(1, "msg/text")
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if v := h.Deliver(p, now()); v.Written != nil {
+				v.Written.Close()
+			}
+		}()
+		time.Sleep(500 * time.Millisecond)
+		if took, err := h.Reply("s", p.ID, texts("posted"), false); took != Taken || err != nil {
+			t.Errorf("the reply: %v, %v", took, err)
+		}
+		<-done
+		time.Sleep(time.Minute)
+		if items := h.items(t); len(items) != 0 {
+			t.Errorf("%+v left in the queue", items)
+		}
+		h.sentNow(t, "posted")
+	})
+}

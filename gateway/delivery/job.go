@@ -88,7 +88,7 @@ func (j *job) known(id ID) known {
 
 // repeats makes a new job one that was answered before, as k tells.
 func (j *job) repeats(k *known) {
-	j.out, j.told, j.arrivals, j.over = &outcome{reply: k.answer()}, replied, k.arrivals, true
+	j.out, j.told, j.base, j.arrivals, j.over = &outcome{reply: k.answer()}, replied, 0, k.arrivals, true
 	j.restOnce.Do(func() {})
 }
 

@@ -138,7 +138,7 @@ func (e *Engine) keepRunning(j *job) error {
 	if j.stored || j.released {
 		return nil
 	}
-	rec := record{Push: *j.push, Calls: 1}
+	rec := record{Push: *j.push, Calls: max(1, int(j.calls.Load()))}
 	state, due := store.Running, time.Time{}
 	if j.waitsOutside() {
 		state, due = store.Async, j.push.Created.Add(asyncFor)

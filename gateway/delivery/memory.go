@@ -50,7 +50,7 @@ type known struct {
 	job      *job
 	reply    *msg.Reply
 	text     string // of a reply that is nothing but text, as most are
-	arrivals int    // of a job that is over: attempts seen
+	arrivals int    // of a job that is over: attempts so far
 	service  string
 	isPickUp bool
 }
@@ -157,8 +157,11 @@ func (m *memory) find(id ID) (found known, ok bool) {
 
 // working reports whether the job of id is not over.
 func (m *memory) working(id ID) bool {
-	k, _ := m.find(id)
-	return k.busy()
+	s := m.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, k, _ := s.look(id, m.now())
+	return k != nil && k.busy()
 }
 
 // busy reports that the job is not over; such a push is never forgotten.
@@ -174,9 +177,10 @@ func (m *memory) note(id ID, ttl time.Duration) {
 	}
 }
 
-// settle ends the job of id. For a minute a repeat gets reply, or where there
-// is none but keep is set what the job tells it; otherwise the bare key stays.
-func (m *memory) settle(id ID, reply *msg.Reply, keep bool) {
+// settle ends the job of id, after that many attempts. For a minute a repeat gets
+// reply, or where there is none but keep is set what the job tells it; otherwise
+// the bare key stays.
+func (m *memory) settle(id ID, attempts int, reply *msg.Reply, keep bool) {
 	s, now := m.shard(id), m.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,10 +191,7 @@ func (m *memory) settle(id ID, reply *msg.Reply, keep bool) {
 	k.job.over = true
 	switch {
 	case reply != nil:
-		k.job.mu.Lock()
-		k.arrivals = k.job.arrivals
-		k.job.mu.Unlock()
-		k.job = nil
+		k.arrivals, k.job = attempts, nil
 		size := entryOwnSize + replySize(reply)
 		if isText(reply) {
 			k.text = reply.Text
@@ -200,7 +201,8 @@ func (m *memory) settle(id ID, reply *msg.Reply, keep bool) {
 		}
 		s.keep(e.at, now, size)
 	case keep:
-		s.keep(e.at, now, entryOwnSize+int(unsafe.Sizeof(job{})))
+		p := k.job.push
+		s.keep(e.at, now, entryOwnSize+int(unsafe.Sizeof(job{})+unsafe.Sizeof(*p))+len(p.Body)+len(p.Question))
 	default:
 		s.vacate(e.at)
 	}
@@ -230,7 +232,7 @@ func (m *memory) forget(id ID) {
 	s := m.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e, k, _ := s.look(id, m.now()); k != nil {
+	if e, k, _ := s.look(id, m.now()); k != nil && k.busy() {
 		s.vacate(e.at)
 	}
 	delete(s.keys, id)

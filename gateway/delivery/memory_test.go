@@ -73,12 +73,12 @@ func memoryRun(steps [][3]int) string {
 			if n%2 == 0 {
 				kind = "raw"
 			}
-			m.settle(id, &msg.Reply{Type: kind, Text: text}, false)
+			m.settle(id, 1, &msg.Reply{Type: kind, Text: text}, false)
 			if was != nil && was.busy {
 				was.busy, was.reply, was.replyEnd = false, text, now+replyTTL
 			}
 		case 4: // answered with nothing
-			m.settle(id, nil, false)
+			m.settle(id, 1, nil, false)
 			if was != nil && was.busy {
 				was.busy = false
 			}
@@ -120,7 +120,7 @@ func TestMemoryBounds(t *testing.T) {
 	join(0) // stays in work
 	for n := 1; n <= keys+100; n++ {
 		join(n)
-		m.settle(id(n), &msg.Reply{Type: "text", Text: text}, false)
+		m.settle(id(n), 1, &msg.Reply{Type: "text", Text: text}, false)
 	}
 	s := &m.shards[0]
 	if len(s.keys) > keys+1 || s.bytes > maxReplies/shards || len(s.recent) > maxReplies/shards/(1000+entryOwnSize)+3 {

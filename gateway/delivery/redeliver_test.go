@@ -250,3 +250,42 @@ func TestAttemptsCountWhatWasSent(t *testing.T) {
 		}
 	})
 }
+
+// TestQuickFailureDoesNotHoldItsAttempt: a backend that fails at once on a slow
+// disk: the lock that is held over writes must not hold WeChat's attempt too.
+func TestQuickFailureDoesNotHoldItsAttempt(t *testing.T) {
+	t.Parallel()
+	h := memoryHouse(t)
+	h.backend.fails(&Failure{Keep: true, Err: errors.New("backend answered 500")})
+	p := testPush(1, "event/channels_ec_vip_user_info_get") // answered within 2.5 s
+	unlock := h.replies.lock(p.ID)                          // as another push's write would hold it
+	heard := make(chan Verdict)
+	go func() { heard <- h.Deliver(p, now()) }()
+	select {
+	case v := <-heard:
+		if v.Do != Success {
+			t.Errorf("WeChat is told %+v", v)
+		}
+		unlock()
+	case <-time.After(time.Minute):
+		t.Error("the attempt waits for the lock")
+		unlock()
+		<-heard
+	}
+	h.Stop()
+}
+
+// TestRepeatsCountAttempts: of an answered push too, one by one.
+func TestRepeatsCountAttempts(t *testing.T) {
+	in(t, func(t *testing.T, h *house) {
+		stamp := time.Now()
+		for n, after := range []time.Duration{0, 5 * time.Second, 5 * time.Second} {
+			time.Sleep(after)
+			v := h.Deliver(testPush(1, "msg/text"), Arrival{At: time.Now(), Stamp: stamp})
+			if v.Attempt != n+1 || v.Do != Reply {
+				t.Errorf("attempt %d is told %+v", n+1, v)
+			}
+			v.Written.Close()
+		}
+	})
+}

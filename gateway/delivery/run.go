@@ -37,7 +37,7 @@ func (e *Engine) start(j *job) (over bool) {
 	case rest != nil:
 		e.runApart(j, body, rest, within)
 		return false
-	case err != nil && mayRetry(err):
+	case err != nil && (mayRetry(err) || failure(err).Keep): // what is kept may wait for the disk
 		e.runApart(j, body, func(context.Context) (msg.Answer, error) { return ans, err }, within)
 		return false
 	}
@@ -71,7 +71,9 @@ func (e *Engine) answered(j *job, ans msg.Answer, err error) {
 	default:
 		out := e.plan(j.svc, ans)
 		e.keepRest(j, out)
-		e.finish(j, out)
+		if !e.finish(j, out) && out.kept != nil {
+			e.done(out.kept) // a posted reply was faster
+		}
 	}
 }
 
@@ -312,7 +314,10 @@ func failure(err error) *Failure {
 // minute gets it again.
 func (e *Engine) settle(j *job) {
 	e.release(j)
-	e.mem.settle(j.push.ID, j.out.reply, false)
+	j.mu.Lock()
+	attempts := j.base + j.arrivals
+	j.mu.Unlock()
+	e.mem.settle(j.push.ID, attempts, j.out.reply, false)
 }
 
 func replySize(r *msg.Reply) int {

@@ -62,7 +62,6 @@ func NewServer(h Handler, cfg Config) *fasthttp.Server {
 		ReduceMemoryUsage:            true,
 		DisablePreParseMultipartForm: true,
 		CloseOnShutdown:              true,
-		TCPKeepalive:                 true,
 		Logger:                       fasthttpLog{cfg.Log},
 	}
 }
@@ -107,7 +106,7 @@ func (s *server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	level := slog.LevelDebug // scanners and peers that vanish
 	if status == fasthttp.StatusRequestEntityTooLarge {
 		// This may be a push, which is lost unless the operator acts.
-		level, err = slog.LevelWarn, fmt.Errorf("%w: raise max-body if the request was meant", err)
+		level, err = slog.LevelWarn, fmt.Errorf("%w: raise max-body if the request was meant; a push of more than 16 KiB must also have a right signature: compare services[].wx-params.token", err)
 	}
 	if s.cfg.Log.Enabled(context.Background(), level) && s.faults.allow(fault{reason: reason}) {
 		s.cfg.Log.Log(context.Background(), level, "request refused", "door", s.cfg.Name, "reason", reason, "peer", ctx.RemoteIP().String(), "err", err)
