@@ -13,7 +13,7 @@ import (
 // twice what it needs.
 const (
 	room         = 80 << 20 // bytes that heap and stacks may take before a collection, garbage and all
-	leastGarbage = 16 << 20 // bytes, where that room is taken
+	leastGarbage = 12 << 20 // bytes, where that room is taken
 	garbageShare = 4        // or of a large heap one part in so many
 	block        = 64 << 20 // bytes of a block that is never touched, and so takes no memory of the machine: it makes a small heap a large one to Go
 	mostGOGC     = 100      // Go's own: a heap that grows all at once does no worse than by default
