@@ -35,7 +35,7 @@ func text(n int64) []byte {
 		n%users, 1767000000, firstID+n)
 }
 
-// request is the POST that carries body to a, signed for now.
+// request is the POST that carries body to a, signed with the time given.
 func (a account) request(now time.Time, query string, body []byte) []byte {
 	ts := strconv.FormatInt(now.Unix(), 10)
 	return fmt.Appendf(nil, "POST %s?signature=%s&timestamp=%s&nonce=%s&openid=oBench%s HTTP/1.1\r\nUser-Agent: Mozilla/4.0\r\nAccept: */*\r\nHost: wx.example.com\r\nPragma: no-cache\r\nContent-Length: %d\r\nContent-Type: text/xml\r\n\r\n%s",
