@@ -12,7 +12,7 @@ import (
 // (a shop for hours), so at the bound the oldest keys go first.
 const (
 	shards       = 64
-	maxKeys      = 225_000  // keys in all: about 15 MB when full
+	maxKeys      = 190_000  // keys in all: about 13 MB when full
 	maxReplies   = 10 << 20 // bytes of stored replies in all
 	replyTTL     = 60 * time.Second
 	entryOwnSize = 150 // what a stored reply costs beside itself
