@@ -354,19 +354,23 @@ func TestIPv6(t *testing.T) {
 	mustAnswer(t, client(t, Config{}), "POST", s.url, "x", "ok")
 }
 
+// echoAFew answers one to five requests of a connection with their bodies, then
+// closes it.
+func echoAFew(n int, p peer) {
+	for range 1 + n%5 {
+		_, body, err := p.request()
+		if err != nil {
+			return
+		}
+		p.send(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+	}
+}
+
 // Every caller gets the answer to its own question, while connections are
 // closed under their feet.
 func TestDoConcurrently(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(n int, p peer) {
-		for i := 0; i < 1+n%5; i++ {
-			_, body, err := p.request()
-			if err != nil {
-				return
-			}
-			p.send(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
-		}
-	})
+	s := serve(t, echoAFew)
 	c := client(t, Config{})
 	var wg sync.WaitGroup
 	for g := range 16 {

@@ -288,15 +288,7 @@ func TestPostLargeAndTLS(t *testing.T) {
 // closed under their feet.
 func TestPostConcurrently(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(n int, p peer) {
-		for i := 0; i < 1+n%5; i++ {
-			_, body, err := p.request()
-			if err != nil {
-				return
-			}
-			p.send(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
-		}
-	})
+	s := serve(t, echoAFew)
 	c := client(t, Config{})
 	r := route(t, s.url)
 	var wg sync.WaitGroup
