@@ -93,7 +93,7 @@ func (e *Engine) parkLocked(j *job) {
 	j.stored, j.released = false, true
 	j.keep.Unlock()
 	// The job stays for a minute, so that a repeat hears the same ack.
-	e.mem.settle(j.push.ID, 0, nil, true)
+	e.mem.settle(j, 0, nil, true)
 }
 
 // Reply takes an answer that a backend posts by itself for a push of service.

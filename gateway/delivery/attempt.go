@@ -56,7 +56,7 @@ func (e *Engine) take(p *Push, in Arrival, pickUp bool) Verdict {
 		// A reload has taken them away meanwhile; the repeat comes to what there is now.
 		return Verdict{Do: Refuse, Attempt: 1, Outcome: "refused"}
 	}
-	j, fresh, _ := e.mem.join(p.ID, svc.KeyTTL, func() *job {
+	j, fresh, _ := e.mem.join(p.ID, in.At, svc.KeyTTL, func() *job {
 		return &job{engine: e, push: p, svc: svc, class: classOf(p.Kind), first: in.At, base: earlier(in), isPickUp: pickUp}
 	})
 	if j == nil {
@@ -288,13 +288,17 @@ func (e *Engine) givenUp(j *job) {
 // what did not fit into a passive reply follows. It runs on the connection of
 // the attempt, so what touches a disk goes elsewhere.
 func (e *Engine) written(j *job) {
-	j.restOnce.Do(func() {
-		if j.isPickUp || e.cfg.Durable && j.onDisk() {
-			e.jobs.Go(func() { e.end(j) })
-			return
-		}
+	j.mu.Lock()
+	again := j.ended
+	j.ended = true
+	j.mu.Unlock()
+	switch {
+	case again:
+	case j.isPickUp || e.cfg.Durable && j.onDisk():
+		e.jobs.Go(func() { e.end(j) })
+	default:
 		e.end(j)
-	})
+	}
 }
 
 func (e *Engine) end(j *job) {

@@ -30,7 +30,8 @@ type job struct {
 	isPickUp bool      // answered from the shelf instead of by the backend
 
 	calls atomic.Int32 // backend calls so far
-	over  bool         // guarded by its place in the memory
+	place uint32       // in its shard of the memory
+	over  bool         // guarded by that shard
 
 	mu       sync.Mutex
 	arrivals int
@@ -43,8 +44,8 @@ type job struct {
 	part     string // more replies follow the posted one: its name among them
 	giveUp   *time.Timer
 	pickup   string // key of the stored answer that this job gives out
-	restOnce sync.Once
-	sent     bool // the late answer was handed out; guarded by Engine.mu
+	ended    bool   // the first answer is written, and what follows it is under way
+	sent     bool   // the late answer was handed out; guarded by Engine.mu
 
 	// keep guards the job's place in the queue, over disk writes.
 	keep        sync.Mutex
@@ -88,8 +89,7 @@ func (j *job) known(id ID) known {
 
 // repeats makes a new job one that was answered before, as k tells.
 func (j *job) repeats(k *known) {
-	j.out, j.told, j.base, j.arrivals, j.over = &outcome{reply: k.answer()}, replied, 0, k.arrivals, true
-	j.restOnce.Do(func() {})
+	j.out, j.told, j.base, j.arrivals, j.over, j.ended = &outcome{reply: k.answer()}, replied, 0, k.arrivals, true, true
 }
 
 // told is what WeChat was told about a push. Success and ack bind later

@@ -189,7 +189,7 @@ func (e *Engine) settleLate(j *job) {
 	j.mu.Lock()
 	told := j.told
 	j.mu.Unlock()
-	e.mem.settle(j.push.ID, 0, nil, told == acked)
+	e.mem.settle(j, 0, nil, told == acked)
 }
 
 // queuedBehind hands a late answer over to the queue when an earlier one of its

@@ -96,10 +96,10 @@ func (s *shard) look(id ID, now time.Duration) (e entry, k *known, ok bool) {
 	return e, nil, e.until > uint32(now/time.Second)
 }
 
-// join finds the job of id or makes it. known with a nil job means that the
-// push was answered long ago.
-func (m *memory) join(id ID, ttl time.Duration, make func() *job) (j *job, fresh, known bool) {
-	s, now := m.shard(id), m.now()
+// join finds the job of id or makes it, for an attempt that came at a time.
+// known with a nil job means that the push was answered long ago.
+func (m *memory) join(id ID, at time.Time, ttl time.Duration, make func() *job) (j *job, fresh, known bool) {
+	s, now := m.shard(id), at.Sub(m.start)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tidy(now)
@@ -115,7 +115,8 @@ func (m *memory) join(id ID, ttl time.Duration, make func() *job) (j *job, fresh
 		return nil, false, true
 	}
 	j = make()
-	s.remember(id, entry{seconds(now + ttl), s.place(j.known(id))})
+	j.place = s.place(j.known(id))
+	s.remember(id, entry{seconds(now + ttl), j.place})
 	return j, true, false
 }
 
@@ -177,18 +178,18 @@ func (m *memory) note(id ID, ttl time.Duration) {
 	}
 }
 
-// settle ends the job of id, after that many attempts. For a minute a repeat gets
-// reply, or where there is none but keep is set what the job tells it; otherwise
-// the bare key stays.
-func (m *memory) settle(id ID, attempts int, reply *msg.Reply, keep bool) {
-	s, now := m.shard(id), m.now()
+// settle ends a job, after that many attempts. For a minute a repeat gets reply,
+// or where there is none but keep is set what the job tells it; otherwise the
+// bare key stays.
+func (m *memory) settle(j *job, attempts int, reply *msg.Reply, keep bool) {
+	s, now := m.shard(j.push.ID), m.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, k, _ := s.look(id, now)
-	if k == nil || !k.busy() {
+	k := &s.recent[j.place]
+	if k.job != j || j.over {
 		return
 	}
-	k.job.over = true
+	j.over = true
 	switch {
 	case reply != nil:
 		k.arrivals, k.job = attempts, nil
@@ -199,14 +200,16 @@ func (m *memory) settle(id ID, attempts int, reply *msg.Reply, keep bool) {
 			k.reply = reply
 			size += int(unsafe.Sizeof(*reply))
 		}
-		s.keep(e.at, now, size)
+		s.keep(j.place, now, size)
 	case keep:
-		p := k.job.push
-		s.keep(e.at, now, entryOwnSize+int(unsafe.Sizeof(job{})+unsafe.Sizeof(*p))+len(p.Body)+len(p.Question))
+		p := j.push
+		s.keep(j.place, now, entryOwnSize+int(unsafe.Sizeof(job{})+unsafe.Sizeof(*p))+len(p.Body)+len(p.Question))
 	default:
-		s.vacate(e.at)
+		s.vacate(j.place)
 	}
-	s.tidy(now)
+	if s.bytes > maxReplies/shards {
+		s.tidy(now)
+	}
 }
 
 // isText reports whether text is all there is to r.

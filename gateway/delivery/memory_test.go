@@ -36,6 +36,7 @@ func TestMemoryModel(t *testing.T) {
 
 func memoryRun(steps [][3]int) string {
 	m, model := newMemory(), map[ID]*remembered{}
+	jobs := map[ID]*job{} // the latest of each, also one that is over or forgotten
 	const ttl = 10 * time.Minute
 	for n, step := range steps {
 		id := ID{0, byte(step[1]), 1} // of one shard
@@ -49,7 +50,10 @@ func memoryRun(steps [][3]int) string {
 		}
 		switch step[0] {
 		case 0, 1, 2: // a push, or its repeat
-			j, fresh, known := m.join(id, ttl, func() *job { return &job{push: &Push{ID: id, Service: "s"}} })
+			j, fresh, known := m.join(id, time.Now(), ttl, func() *job {
+				jobs[id] = &job{push: &Push{ID: id, Service: "s"}}
+				return jobs[id]
+			})
 			got := fmt.Sprint(fresh, known, j != nil)
 			want := "true false true"
 			switch {
@@ -73,12 +77,16 @@ func memoryRun(steps [][3]int) string {
 			if n%2 == 0 {
 				kind = "raw"
 			}
-			m.settle(id, 1, &msg.Reply{Type: kind, Text: text}, false)
+			if j := jobs[id]; j != nil {
+				m.settle(j, 1, &msg.Reply{Type: kind, Text: text}, false)
+			}
 			if was != nil && was.busy {
 				was.busy, was.reply, was.replyEnd = false, text, now+replyTTL
 			}
 		case 4: // answered with nothing
-			m.settle(id, 1, nil, false)
+			if j := jobs[id]; j != nil {
+				m.settle(j, 1, nil, false)
+			}
 			if was != nil && was.busy {
 				was.busy = false
 			}
@@ -111,22 +119,22 @@ func memoryRun(steps [][3]int) string {
 func TestMemoryBounds(t *testing.T) {
 	m := newMemory()
 	id := func(n int) ID { return ID{0, byte(n), byte(n >> 8), byte(n >> 16), 1} } // of one shard
-	join := func(n int) (fresh bool) {
-		_, fresh, _ = m.join(id(n), time.Hour, func() *job { return &job{push: &Push{ID: id(n)}} })
-		return fresh
+	join := func(n int) (j *job, fresh bool) {
+		j, fresh, _ = m.join(id(n), time.Now(), time.Hour, func() *job { return &job{push: &Push{ID: id(n)}} })
+		return j, fresh
 	}
 	text := string(make([]byte, 1000))
 	const keys = maxKeys / shards
 	join(0) // stays in work
 	for n := 1; n <= keys+100; n++ {
-		join(n)
-		m.settle(id(n), 1, &msg.Reply{Type: "text", Text: text}, false)
+		j, _ := join(n)
+		m.settle(j, 1, &msg.Reply{Type: "text", Text: text}, false)
 	}
 	s := &m.shards[0]
 	if len(s.keys) > keys+1 || s.bytes > maxReplies/shards || len(s.recent) > maxReplies/shards/(1000+entryOwnSize)+3 {
 		t.Errorf("%d keys, %d bytes of replies in %d places", len(s.keys), s.bytes, len(s.recent))
 	}
-	if join(0) || !m.working(id(0)) {
+	if _, fresh := join(0); fresh || !m.working(id(0)) {
 		t.Error("a push in work was forgotten")
 	}
 	if k, _ := m.find(id(keys + 100)); k.answer() == nil {
@@ -135,7 +143,7 @@ func TestMemoryBounds(t *testing.T) {
 	if k, ok := m.find(id(keys / 2)); !ok || k.answer() != nil {
 		t.Errorf("of an older push its key alone should be known: %v, %v", ok, k.answer() != nil)
 	}
-	if !join(1) {
+	if _, fresh := join(1); !fresh {
 		t.Error("the oldest key is still known")
 	}
 }

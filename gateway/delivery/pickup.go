@@ -224,6 +224,9 @@ func (e *Engine) pickUp(j *job) {
 // endPickUp follows a pick-up job that is over: an answer whose bytes were
 // written is gone from the shelf, any other stays for the next word.
 func (e *Engine) endPickUp(j *job, given bool) {
+	if !j.isPickUp {
+		return
+	}
 	j.mu.Lock()
 	key := j.pickup
 	j.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"log/slog"
 	"strings"
 	"time"
 )
@@ -13,7 +14,14 @@ import (
 type ID [16]byte
 
 // String is the push id as backends see it in X-Wx-Push-Id.
-func (id ID) String() string { return hex.EncodeToString(id[:]) }
+func (id ID) String() string {
+	var text [2 * len(id)]byte
+	hex.Encode(text[:], id[:])
+	return string(text[:])
+}
+
+// LogValue has String made only where a log line is written.
+func (id ID) LogValue() slog.Value { return slog.StringValue(id.String()) }
 
 // ParseID reads a push id; false when s is none.
 func ParseID(s string) (id ID, ok bool) {

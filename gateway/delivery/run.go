@@ -317,7 +317,7 @@ func (e *Engine) settle(j *job) {
 	j.mu.Lock()
 	attempts := j.base + j.arrivals
 	j.mu.Unlock()
-	e.mem.settle(j.push.ID, attempts, j.out.reply, false)
+	e.mem.settle(j, attempts, j.out.reply, false)
 }
 
 func replySize(r *msg.Reply) int {

@@ -39,7 +39,7 @@ func (h *Handler) forgetUser(m *msg.Message, kind string) {
 // answer lets an interceptor, the echo or the backend decide what WeChat hears.
 func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *msg.Message, path, traceparent string, now time.Time) delivery.Verdict {
 	kind := path[1:]
-	web.Note(ctx, slog.String("push", id.String()))
+	web.Note(ctx, slog.Any("push", id))
 	if h.cfg.Forget != nil {
 		h.forgetUser(m, kind)
 	}
