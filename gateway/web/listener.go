@@ -25,12 +25,14 @@ func (l listener) Accept() (net.Conn, error) {
 	return thrifty(c), nil
 }
 
-// slack is how far a deadline that is in force may lie before the one asked
-// for: fasthttp sets three of them for every request, a minute or half of one
-// ahead, and nearly none is ever needed.
-const slack = time.Second
+// How far a deadline that is in force may lie before the one asked for: fasthttp
+// sets three of them for every request, and nearly none is ever needed.
+const (
+	slack     = time.Second     // of the 10 s for a request that has begun
+	longSlack = 5 * time.Second // of the 60 s between two, and of the 30 s for an answer
+)
 
 // serves reports that the deadline in force serves for want as well.
-func serves(inForce, want time.Time) bool {
+func serves(inForce, want time.Time, slack time.Duration) bool {
 	return !inForce.IsZero() && !want.Before(inForce) && want.Sub(inForce) <= slack
 }

@@ -63,13 +63,13 @@ func (c *conn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
+	c.into, c.n, c.err = b, 0, nil
 	// A deadline in force that has passed would end the read before it is tried.
-	if early := c.readBy.Sub(c.readForce) > slack || c.readBy.IsZero(); early && !c.readForce.IsZero() {
+	if early := c.readBy.Sub(c.readForce) > c.slack() || c.readBy.IsZero(); early && !c.readForce.IsZero() {
 		if err := c.enforce(); err != nil {
 			return 0, err
 		}
 	}
-	c.into, c.n, c.err = b, 0, nil
 	err := c.raw.Read(c.pull)
 	c.into = nil
 	switch {
@@ -126,9 +126,17 @@ func (c *conn) giveBack() {
 	}
 }
 
+// slack is that of the read deadline: a first byte may be long in coming.
+func (c *conn) slack() time.Duration {
+	if len(c.into) == 1 {
+		return longSlack
+	}
+	return slack
+}
+
 // enforce puts the read deadline in force.
 func (c *conn) enforce() error {
-	if c.readBy.Equal(c.readForce) || serves(c.readForce, c.readBy) {
+	if c.readBy.Equal(c.readForce) || serves(c.readForce, c.readBy, c.slack()) {
 		return nil
 	}
 	c.readForce = c.readBy
@@ -141,9 +149,9 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// SetWriteDeadline may put a deadline in force that is up to slack earlier.
+// SetWriteDeadline may leave one in force that is up to longSlack earlier.
 func (c *conn) SetWriteDeadline(t time.Time) error {
-	if serves(c.writeForce, t) {
+	if serves(c.writeForce, t, longSlack) {
 		return nil
 	}
 	c.writeForce = t
