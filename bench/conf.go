@@ -40,6 +40,7 @@ type setup struct {
 	accounts []account
 	userInfo bool
 	dataDir  string
+	logs     bool   // a line for each push, as by default
 	internal string // host:port of the internal endpoints, "" for none
 }
 
@@ -70,9 +71,11 @@ func (w *world) conf(addr string, s setup) []byte {
 	c := map[string]any{
 		"listen-host": host, "listen-port": number,
 		"wx-api-base": w.wechat, "wx-open-base": w.wechat, "wx-mp-base": w.wechat,
-		"log":                  map[string]any{"level": "warn"},
 		"dont-append-userinfo": !s.userInfo,
 		"services":             services,
+	}
+	if !s.logs {
+		c["log"] = map[string]any{"level": "warn"}
 	}
 	if s.dataDir != "" {
 		c["data-dir"] = s.dataDir

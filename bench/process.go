@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -20,10 +19,14 @@ type process struct {
 	over     bool
 }
 
-// start runs cmd, which is to listen on addr.
-func start(cmd *exec.Cmd, addr string) (*process, error) {
-	var said bytes.Buffer
-	cmd.Stderr = &said
+// start runs cmd, which is to listen on addr and logs into a file of w.
+func start(w *world, cmd *exec.Cmd, addr string) (*process, error) {
+	said, err := os.CreateTemp(w.dir, "*.log")
+	if err != nil {
+		return nil, err
+	}
+	defer said.Close()
+	cmd.Stderr = said
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 20 * time.Second
 	if err := cmd.Start(); err != nil {
@@ -32,7 +35,8 @@ func start(cmd *exec.Cmd, addr string) (*process, error) {
 	p := &process{cmd: cmd, addr: addr}
 	if err := waitFor(addr); err != nil {
 		p.stop()
-		return nil, fmt.Errorf("%w: %s", err, said.String())
+		text, _ := os.ReadFile(said.Name())
+		return nil, fmt.Errorf("%w: %s", err, text)
 	}
 	return p, nil
 }
@@ -47,7 +51,7 @@ func startBare(ctx context.Context, w *world) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return start(exec.CommandContext(ctx, self, "-proxy-to", w.backend, "-listen", addr), addr)
+	return start(w, exec.CommandContext(ctx, self, "-proxy-to", w.backend, "-listen", addr), addr)
 }
 
 // startGateway runs a gateway as s says.
@@ -72,7 +76,7 @@ func startGateway(ctx context.Context, w *world, program string, s setup) (*proc
 	cmd := exec.CommandContext(ctx, program)
 	cmd.Env = append(os.Environ(), "CONF_FILE="+file.Name())
 	cmd.Dir = w.dir
-	p, err := start(cmd, addr)
+	p, err := start(w, cmd, addr)
 	if err == nil && w.profiles {
 		p.profiles = "http://" + s.internal + pprofPath
 	}

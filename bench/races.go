@@ -97,6 +97,7 @@ const (
 	bareName  = "bare proxy"
 	plainName = "plain push"
 	storeName = "plain push, with a data-dir"
+	logName   = "plain push, a line in the log for each"
 )
 
 // plain: plain pushes, in configurations that differ in what the gateway does
@@ -106,6 +107,7 @@ func (r runner) plain() (*race, error) {
 	all := []contestant{
 		{plainName, r.o.program, setup{accounts: []account{a}}},
 		{storeName, r.o.program, setup{accounts: []account{a}, dataDir: filepath.Join(r.w.dir, "data")}},
+		{logName, r.o.program, setup{accounts: []account{a}, logs: true}},
 		{"plain push, cached user info", r.o.program, setup{accounts: []account{a}, userInfo: true}},
 	}
 	if r.o.reference != "" {
@@ -114,6 +116,7 @@ func (r runner) plain() (*race, error) {
 	c, err := r.against(&plain{account: a, ids: &r.w.ids}, all...)
 	if c != nil {
 		c.compare(storeName, plainName)
+		c.compare(logName, plainName)
 	}
 	return c, err
 }
