@@ -46,8 +46,8 @@ type Gateway struct {
 	store    storage
 	engine   *delivery.Engine
 	shared   *shared
-	public   *fasthttp.Server
-	internal *fasthttp.Server
+	public   *web.Server
+	internal *web.Server
 	doors    []net.Listener
 	serving  sync.WaitGroup
 	stopping chan struct{} // closed: nobody waits for requests any more
@@ -94,15 +94,11 @@ func New(cfg *conf.Config, opt Options) (*Gateway, error) {
 	}
 	g.site.Store(first)
 	g.meter.Gauges(g.gauges)
-	g.public = web.NewServer(g.servePublic, web.Config{Name: "public", MaxBody: cfg.MaxBody, Log: g.log, Refused: g.refused})
-	g.internal = web.NewServer(g.serveInternal, web.Config{Name: "internal", MaxBody: cfg.MaxBody, Log: g.log, Refused: g.refused})
 	// The servers outlive reloads, max-body does not.
-	g.public.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-		return fasthttp.RequestConfig{MaxRequestBodySize: g.site.Load().bodyLimit(h)}
-	}
-	g.internal.HeaderReceived = func(*fasthttp.RequestHeader) fasthttp.RequestConfig {
-		return fasthttp.RequestConfig{MaxRequestBodySize: g.site.Load().maxBody}
-	}
+	g.public = web.NewServer(g.servePublic, web.Config{Name: "public", Log: g.log, Refused: g.refused,
+		BodyLimit: func(h *fasthttp.RequestHeader) int { return g.site.Load().bodyLimit(h) }})
+	g.internal = web.NewServer(g.serveInternal, web.Config{Name: "internal", Log: g.log, Refused: g.refused,
+		BodyLimit: func(*fasthttp.RequestHeader) int { return g.site.Load().maxBody }})
 	return g, nil
 }
 
@@ -125,13 +121,13 @@ func (g *Gateway) openStore(cfg *conf.Config) (storage, error) {
 // bound is an error at once.
 func (g *Gateway) Start() error {
 	cfg := g.cfg
-	main, err := web.Listen("tcp", net.JoinHostPort(cfg.ListenHost, strconv.Itoa(cfg.ListenPort)))
+	main, err := net.Listen("tcp", net.JoinHostPort(cfg.ListenHost, strconv.Itoa(cfg.ListenPort)))
 	if err != nil {
 		return fmt.Errorf("cannot listen on listen-host, listen-port: %w", err)
 	}
 	g.doors = append(g.doors, main)
 	if cfg.Internal.Listen != "" {
-		own, err := web.Listen("tcp", cfg.Internal.Listen)
+		own, err := net.Listen("tcp", cfg.Internal.Listen)
 		if err != nil {
 			main.Close()
 			return fmt.Errorf("cannot listen on internal.listen: %w", err)
@@ -146,7 +142,7 @@ func (g *Gateway) Start() error {
 	}
 	g.tracer.Run()
 	g.site.Load().start(nil)
-	for i, server := range []*fasthttp.Server{g.public, g.internal}[:len(g.doors)] {
+	for i, server := range []*web.Server{g.public, g.internal}[:len(g.doors)] {
 		door := g.doors[i]
 		g.serving.Go(func() {
 			if err := server.Serve(door); err != nil {
@@ -234,8 +230,8 @@ func (g *Gateway) Stop() error {
 	down, cancel := context.WithTimeout(context.Background(), shutdownFor)
 	defer cancel()
 	var errs []error
-	for _, s := range []*fasthttp.Server{g.public, g.internal} {
-		if err := s.ShutdownWithContext(down); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	for _, s := range []*web.Server{g.public, g.internal} {
+		if err := s.Shutdown(down); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			errs = append(errs, err)
 		}
 	}

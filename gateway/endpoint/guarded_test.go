@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -28,7 +29,7 @@ func door(t *testing.T, g *guard.Guard, power bool, h web.Handler) (url string) 
 	go func() { defer close(done); srv.Serve(ln) }()
 	t.Cleanup(func() {
 		ln.Close()
-		srv.Shutdown()
+		srv.Shutdown(context.Background())
 		<-done
 	})
 	return "http://" + ln.Addr().String() + "/"

@@ -108,7 +108,7 @@ func newDesk(t *testing.T) *desk {
 	}}
 	t.Cleanup(func() {
 		ln.Close()
-		srv.Shutdown()
+		srv.Shutdown(context.Background())
 		<-done
 	})
 	return d

@@ -149,7 +149,7 @@ func newOffice(t *testing.T) *office {
 	}}
 	t.Cleanup(func() {
 		ln.Close() // Shutdown alone misses a Serve that has not begun
-		srv.Shutdown()
+		srv.Shutdown(context.Background())
 		<-done
 		o.mu.Lock()
 		defer o.mu.Unlock()

@@ -5,34 +5,89 @@ import (
 	"time"
 )
 
-// Listen is net.Listen with connections that cost a server of small requests
-// less: see conn.
-func Listen(network, addr string) (net.Listener, error) {
-	l, err := net.Listen(network, addr)
-	if err != nil {
-		return nil, err
-	}
-	return listener{l}, nil
+// limits are those of a connection's waits. fasthttp would set three deadlines
+// for each request, of which nearly none is ever needed.
+type limits struct {
+	// read is the time a client has to send a whole request once it has begun,
+	// so that dripping bytes holds a connection no longer than that. It is also
+	// the time for the first byte of a connection.
+	read time.Duration
+	// idle is how long an idle keep-alive connection stays open.
+	idle time.Duration
+	// write is the time a client has to take the answer.
+	write time.Duration
 }
 
-type listener struct{ net.Listener }
+var usual = limits{read: 10 * time.Second, idle: 60 * time.Second, write: 30 * time.Second}
+
+// listener gives the connections of a server their limits.
+type listener struct {
+	net.Listener
+	limits *limits
+}
 
 func (l listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return thrifty(c), nil
+	return limit(c, l.limits), nil
 }
 
-// How far a deadline that is in force may lie before the one asked for: fasthttp
-// sets three of them for every request, and nearly none is ever needed.
-const (
-	slack     = time.Second     // of the 10 s for a request that has begun
-	longSlack = 5 * time.Second // of the 60 s between two, and of the 30 s for an answer
-)
+// phase is where a connection is between two answers.
+type phase struct {
+	limits  *limits
+	used    bool      // a request has come
+	reading bool      // a request has begun
+	by      time.Time // when it is to be there; zero until it has to be waited for
+}
 
-// serves reports that the deadline in force serves for want as well.
-func serves(inForce, want time.Time, slack time.Duration) bool {
-	return !inForce.IsZero() && !want.Before(inForce) && want.Sub(inForce) <= slack
+// idle reports whether a read of n bytes waits for a request to begin: a server
+// with fasthttp's ReduceMemoryUsage reads the first byte of a request alone.
+func (p *phase) idle(n int) bool { return n == 1 && !p.reading }
+
+// deadline is that of such a read, if it has to wait now.
+func (p *phase) deadline(n int) time.Time {
+	now := time.Now()
+	switch {
+	case !p.idle(n):
+		if p.by.IsZero() {
+			p.by = now.Add(p.limits.read)
+		}
+		return p.by
+	case p.used:
+		return now.Add(p.limits.idle)
+	}
+	return now.Add(p.limits.read)
+}
+
+// read notes that bytes of a request have come.
+func (p *phase) read() { p.used, p.reading = true, true }
+
+// answered notes that an answer is about to be written.
+func (p *phase) answered() { p.reading, p.by = false, time.Time{} }
+
+// limited is a connection that sets its deadlines before every read and write.
+type limited struct {
+	net.Conn
+	phase
+}
+
+func (c *limited) Read(b []byte) (int, error) {
+	if err := c.SetReadDeadline(c.deadline(len(b))); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.phase.read()
+	}
+	return n, err
+}
+
+func (c *limited) Write(b []byte) (int, error) {
+	c.answered()
+	if err := c.SetWriteDeadline(time.Now().Add(c.limits.write)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
 }

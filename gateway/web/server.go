@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
-	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -20,51 +19,55 @@ import (
 // server; nothing of ctx may be used after the handler has returned.
 type Handler func(ctx *fasthttp.RequestCtx) error
 
-// Limits of every listener. They bound what one connection can cost, whoever
-// is at its other end.
-const (
-	// headerBuffer holds the request line and all headers: browsers send
-	// cookies of 5 KB and more, which 4 KB would answer with 431.
-	headerBuffer = 16 << 10
-	// readTimeout is the time a client has to send a whole request, so that
-	// dripping bytes holds a connection for 10 s at most.
-	readTimeout = 10 * time.Second
-	// idleTimeout is how long an idle keep-alive connection stays open.
-	idleTimeout = 60 * time.Second
-	// writeTimeout is the time a client has to take the answer.
-	writeTimeout = 30 * time.Second
-)
+// headerBuffer holds the request line and all headers: browsers send cookies of
+// 5 KB and more, which 4 KB would answer with 431.
+const headerBuffer = 16 << 10
 
 // Config says what a server needs besides its handler.
 type Config struct {
-	Name    string       // in log lines: "public", "internal"
-	MaxBody int          // bytes of a request body; larger ones get 413
-	Log     *slog.Logger // one line a request, faults at Warn
+	Name    string // in log lines: "public", "internal"
+	MaxBody int    // bytes of a request body; larger ones get 413
+	// BodyLimit is MaxBody for a request with these headers; may be nil.
+	BodyLimit func(*fasthttp.RequestHeader) int
+	Log       *slog.Logger // one line a request, faults at Warn
 	// Refused counts requests that never reached a handler (malformed, too
 	// large, too slow); may be nil.
 	Refused func(reason string)
 }
 
-// NewServer returns a server that answers every request with h. It is started
-// with Serve on a listener of the caller's.
-func NewServer(h Handler, cfg Config) *fasthttp.Server {
+// Server answers the requests of a listener. Whoever is at the other end, what
+// one connection can cost is bounded: in bytes here, in time by its limits.
+type Server struct{ http *fasthttp.Server }
+
+// NewServer returns a server that answers every request with h.
+func NewServer(h Handler, cfg Config) *Server {
 	s := &server{handler: h, cfg: cfg, faults: newFaultLimit(cfg.Name, cfg.Log)}
-	return &fasthttp.Server{
+	srv := &fasthttp.Server{
 		Handler:                      s.serve,
 		ErrorHandler:                 s.refuse,
 		Name:                         "",
 		NoDefaultServerHeader:        true,
 		ReadBufferSize:               headerBuffer,
 		MaxRequestBodySize:           cfg.MaxBody,
-		ReadTimeout:                  readTimeout,
-		IdleTimeout:                  idleTimeout,
-		WriteTimeout:                 writeTimeout,
 		ReduceMemoryUsage:            true,
 		DisablePreParseMultipartForm: true,
 		CloseOnShutdown:              true,
 		Logger:                       fasthttpLog{cfg.Log},
 	}
+	if cfg.BodyLimit != nil {
+		srv.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+			return fasthttp.RequestConfig{MaxRequestBodySize: cfg.BodyLimit(h)}
+		}
+	}
+	return &Server{srv}
 }
+
+// Serve answers what comes in at l, until Shutdown or until l fails.
+func (s *Server) Serve(l net.Listener) error { return s.http.Serve(listener{l, &usual}) }
+
+// Shutdown closes the listeners and waits for the requests under way until ctx
+// ends.
+func (s *Server) Shutdown(ctx context.Context) error { return s.http.ShutdownWithContext(ctx) }
 
 type server struct {
 	handler Handler

@@ -183,7 +183,7 @@ func serve(t *testing.T, h *Handler, log *slog.Logger) (addr string) {
 	go func() { defer close(done); srv.Serve(ln) }()
 	t.Cleanup(func() {
 		ln.Close() // Shutdown alone misses a Serve that has not begun
-		srv.Shutdown()
+		srv.Shutdown(context.Background())
 		<-done
 	})
 	return ln.Addr().String()
