@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 
 	"wx-gateway/conf"
@@ -14,16 +13,20 @@ import (
 type logs struct {
 	level  slog.LevelVar
 	asJSON atomic.Bool
+	lines  *lines
 }
 
-// newLogs returns the program's log, which writes to w.
+// newLogs returns the program's log, which writes to w: warnings and errors at
+// once, anything else within gather. close ends it.
 func newLogs(c conf.Log, w io.Writer) (*slog.Logger, *logs) {
-	l := &logs{}
+	l := &logs{lines: newLines(w)}
 	l.set(c)
-	w = &lockedWriter{w: w} // the two handlers write to it, each with a lock of its own
 	opt := &slog.HandlerOptions{Level: &l.level}
-	return slog.New(logHandler{l, slog.NewTextHandler(w, opt), slog.NewJSONHandler(w, opt)}), l
+	return slog.New(logHandler{l, slog.NewTextHandler(l.lines, opt), slog.NewJSONHandler(l.lines, opt)}), l
 }
+
+// close writes what is left.
+func (l *logs) close() { l.lines.close() }
 
 // set takes up the "log" of a configuration.
 func (l *logs) set(c conf.Log) {
@@ -46,7 +49,13 @@ func (h logHandler) now() slog.Handler {
 
 func (h logHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
 
-func (h logHandler) Handle(ctx context.Context, r slog.Record) error { return h.now().Handle(ctx, r) }
+func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
+	err := h.now().Handle(ctx, r)
+	if r.Level >= slog.LevelWarn {
+		h.lines.flush()
+	}
+	return err
+}
 
 func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return logHandler{h.logs, h.text.WithAttrs(attrs), h.json.WithAttrs(attrs)}
@@ -54,15 +63,4 @@ func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (h logHandler) WithGroup(name string) slog.Handler {
 	return logHandler{h.logs, h.text.WithGroup(name), h.json.WithGroup(name)}
-}
-
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *lockedWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
 }

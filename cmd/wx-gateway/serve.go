@@ -30,6 +30,7 @@ func serve(ctx context.Context, getenv func(string) (string, bool), stderr io.Wr
 		return 1
 	}
 	log, logs := newLogs(cfg.Log, stderr)
+	defer logs.close()
 	for _, w := range warnings {
 		log.Warn("configuration: " + w.String())
 	}
@@ -45,6 +46,7 @@ func serve(ctx context.Context, getenv func(string) (string, bool), stderr io.Wr
 		err = g.Start()
 	}
 	if err != nil {
+		logs.lines.flush()
 		fmt.Fprintln(stderr, err)
 		return 1
 	}
