@@ -13,6 +13,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 	"golang.org/x/net/proxy"
+
+	"wx-gateway/gateway/socket"
 )
 
 // target is where a request goes: connections to equal targets are
@@ -64,7 +66,7 @@ func (c *Client) connect(ctx context.Context, t target) (net.Conn, error) {
 		return nil, err
 	}
 	if !t.tls {
-		return nc, nil
+		return socket.Wrap(nc), nil
 	}
 	return c.handshake(ctx, nc, t.addr, c.tls)
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"wx-gateway/gateway/socket"
 )
 
 // conn is a TCP connection of a server that holds no buffer while it waits for
@@ -95,7 +97,7 @@ func (c *conn) receive(fd uintptr) bool {
 		c.room = rooms.Get().(*[]byte)
 		b = *c.room
 	}
-	n, err := again(syscall.Read, fd, b)
+	n, err := socket.Read(fd, b)
 	if ahead && n > 0 {
 		c.into[0] = b[0]
 		c.rest = b[1:n]
@@ -109,11 +111,11 @@ func (c *conn) receive(fd uintptr) bool {
 		c.err = c.enforce()
 		return c.err != nil
 	case err != nil:
-		c.err = c.failed("read", err)
+		c.err = socket.Failed(c, "read", err)
 	case n == 0:
 		c.err = io.EOF
 	}
-	c.n = max(n, 0)
+	c.n = n
 	return true
 }
 
@@ -157,7 +159,7 @@ func (c *conn) Write(b []byte) (int, error) {
 // send writes as much as the socket takes; false waits until it takes more.
 func (c *conn) send(fd uintptr) bool {
 	for len(c.from) > 0 {
-		n, err := again(syscall.Write, fd, c.from)
+		n, err := socket.Write(fd, c.from)
 		switch {
 		case err == syscall.EAGAIN:
 			if !c.waited {
@@ -166,26 +168,13 @@ func (c *conn) send(fd uintptr) bool {
 			}
 			return c.err != nil
 		case err != nil:
-			c.err = c.failed("write", err)
+			c.err = socket.Failed(c, "write", err)
 			return true
 		}
 		c.n += n
 		c.from = c.from[n:]
 	}
 	return true
-}
-
-// again makes a call of the system until no signal interrupts it.
-func again(call func(int, []byte) (int, error), fd uintptr, b []byte) (n int, err error) {
-	for {
-		if n, err = call(int(fd), b); err != syscall.EINTR {
-			return n, err
-		}
-	}
-}
-
-func (c *conn) failed(call string, err error) error {
-	return &net.OpError{Op: call, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError(call, err)}
 }
 
 func (c *conn) giveBack() {
