@@ -108,13 +108,14 @@ type query struct {
 // readQuery takes the query from the request line, where it stays as long as
 // the attempt waits: ctx.URI and ctx.QueryArgs would each keep a copy.
 func readQuery(ctx *fasthttp.RequestCtx) query {
-	uri, _, _ := bytes.Cut(ctx.Request.Header.RequestURI(), []byte("#"))
-	_, rest, more := bytes.Cut(uri, []byte("?"))
+	uri, _ := cut(ctx.Request.Header.RequestURI(), '#')
+	_, rest := cut(uri, '?')
+	escaped := bytes.IndexByte(rest, '%') >= 0 || bytes.IndexByte(rest, '+') >= 0
 	var q query
-	for more {
+	for len(rest) > 0 {
 		var pair []byte
-		pair, rest, more = bytes.Cut(rest, []byte("&"))
-		name, value, _ := bytes.Cut(pair, []byte("="))
+		pair, rest = cut(rest, '&')
+		name, value := cut(pair, '=')
 		var field *[]byte
 		switch string(name) {
 		case "signature":
@@ -129,7 +130,10 @@ func readQuery(ctx *fasthttp.RequestCtx) query {
 			field = &q.msgSignature
 		}
 		if field != nil && len(*field) == 0 { // the first of a name counts
-			*field = unescape(value)
+			*field = value
+			if escaped {
+				*field = unescape(value)
+			}
 		}
 	}
 	// Ten plain digits and nothing else: the signature covers timestamp and
@@ -140,12 +144,17 @@ func readQuery(ctx *fasthttp.RequestCtx) query {
 	return q
 }
 
+// cut is bytes.Cut for one byte: without the search for more of them.
+func cut(b []byte, sep byte) (before, after []byte) {
+	if i := bytes.IndexByte(b, sep); i >= 0 {
+		return b[:i], b[i+1:]
+	}
+	return b, nil
+}
+
 // unescape decodes a value of a query as forms do; what cannot be decoded is
 // taken as it is.
 func unescape(value []byte) []byte {
-	if bytes.IndexByte(value, '%') < 0 && bytes.IndexByte(value, '+') < 0 {
-		return value
-	}
 	plain, err := url.QueryUnescape(string(value))
 	if err != nil {
 		return value
