@@ -41,6 +41,6 @@ func signed(box *crypt.Box, query []byte) bool {
 	a := fasthttp.AcquireArgs()
 	defer fasthttp.ReleaseArgs(a)
 	a.ParseBytes(query)
-	_, err := box.Verify(string(a.Peek("signature")), string(a.Peek("timestamp")), string(a.Peek("nonce")))
+	_, err := box.Verify(a.Peek("signature"), a.Peek("timestamp"), a.Peek("nonce"))
 	return err == nil
 }

@@ -4,8 +4,8 @@
 //
 //	box, err := crypt.New(crypt.Config{AppID: "wx…", Tokens: tokens, Keys: keys})
 //	token, err := box.VerifyMsg(msgSignature, timestamp, nonce, encrypt)
-//	opened, err := box.Open(encrypt)
-//	sealed, err := box.Seal(opened.Key, token, reply, now, nonce)
+//	opened, err := box.Open(nil, encrypt)
+//	answer, err = box.AppendXML(answer, opened.Key, token, reply, now, nonce)
 //
 // The algorithms are those of the official page
 // doc/subscription/guide/dev/push/encryption; official accounts, mini
@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 )
 
 // What a caller tells apart; the errors that wrap them carry the detail.
@@ -63,14 +64,43 @@ func (c Config) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(c)) }
 // be used by many goroutines.
 type Box struct {
 	appID  string
-	tokens []string
-	keys   []key
+	tokens [][]byte
+	keys   []*key
 	random io.Reader // fills the 16 bytes that begin each sealed message
 }
 
+// key is an EncodingAESKey. Its block modes are used again, since each new one
+// copies the expanded key.
 type key struct {
-	block cipher.Block
-	iv    [aes.BlockSize]byte // the first half of the key
+	block                  cipher.Block
+	iv                     [aes.BlockSize]byte // the first half of the key
+	encrypters, decrypters sync.Pool           // of blockMode
+}
+
+// blockMode is what CBC of crypto/aes is: it can be set back to an IV, as
+// crypto/tls does too.
+type blockMode interface {
+	cipher.BlockMode
+	SetIV(iv []byte)
+}
+
+func newKey(block cipher.Block, iv [aes.BlockSize]byte) *key {
+	k := &key{block: block, iv: iv}
+	k.encrypters.New = func() any { return cipher.NewCBCEncrypter(k.block, k.iv[:]).(blockMode) }
+	k.decrypters.New = func() any { return cipher.NewCBCDecrypter(k.block, k.iv[:]).(blockMode) }
+	return k
+}
+
+func (k *key) encrypt(buf []byte) { k.crypt(&k.encrypters, buf) }
+
+func (k *key) decrypt(buf []byte) { k.crypt(&k.decrypters, buf) }
+
+// crypt encrypts or decrypts whole blocks in place.
+func (k *key) crypt(modes *sync.Pool, buf []byte) {
+	mode := modes.Get().(blockMode)
+	mode.SetIV(k.iv[:])
+	mode.CryptBlocks(buf, buf)
+	modes.Put(mode)
 }
 
 // New returns the Box of an account. Its errors name the faulty key or token
@@ -85,7 +115,7 @@ func New(c Config) (*Box, error) {
 		if token == "" {
 			return nil, fmt.Errorf("cannot use token %d: it is empty", i)
 		}
-		b.tokens = append(b.tokens, token)
+		b.tokens = append(b.tokens, []byte(token))
 	}
 	for i, text := range c.Keys {
 		raw, err := decodeKey(text)
@@ -96,7 +126,7 @@ func New(c Config) (*Box, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot use aes-key %d: %w", i, err)
 		}
-		b.keys = append(b.keys, key{block, [aes.BlockSize]byte(raw)})
+		b.keys = append(b.keys, newKey(block, [aes.BlockSize]byte(raw)))
 	}
 	return b, nil
 }

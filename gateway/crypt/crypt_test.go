@@ -3,6 +3,7 @@ package crypt
 import (
 	"bytes"
 	"crypto/cipher"
+	"crypto/sha1"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,6 +19,8 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"wx-gateway/gateway/codec"
 )
 
 const (
@@ -27,7 +31,7 @@ const (
 
 // sealRaw encrypts plain, which must be whole blocks, as it is.
 func sealRaw(b *Box, plain []byte) string {
-	k := &b.keys[0]
+	k := b.keys[0]
 	out := make([]byte, len(plain))
 	cipher.NewCBCEncrypter(k.block, k.iv[:]).CryptBlocks(out, plain)
 	return base64.StdEncoding.EncodeToString(out)
@@ -45,7 +49,7 @@ func TestOpenRefuses(t *testing.T) {
 	b := mustBox(t, testAppID, "", testKey)
 	f := func(encrypt, want string) {
 		t.Helper()
-		got, err := b.Open(encrypt)
+		got, err := b.Open(nil, []byte(encrypt))
 		if err == nil || err.Error() != want {
 			t.Errorf("Open = %q, %v, want %q", got.Msg, err, want)
 		}
@@ -94,20 +98,20 @@ func TestOpenTriesOldKeys(t *testing.T) {
 	}
 	b := mustBox(t, testAppID, "t", testKey, otherKey)
 	for i, key := range []string{testKey, otherKey} {
-		got, err := b.Open(seal(testAppID, key, "hello"))
+		got, err := b.Open(nil, []byte(seal(testAppID, key, "hello")))
 		if err != nil || string(got.Msg) != "hello" || got.Key != i {
 			t.Errorf("key %d: Open = %q, %d, %v", i, got.Msg, got.Key, err)
 		}
 	}
 	// An old key that finds another app-id says more than the current key's noise.
-	if _, err := b.Open(seal("wxOTHER", otherKey, "hello")); !errors.Is(err, ErrAppID) {
+	if _, err := b.Open(nil, []byte(seal("wxOTHER", otherKey, "hello"))); !errors.Is(err, ErrAppID) {
 		t.Errorf("sealed for another account with the old key: %v, want ErrAppID", err)
 	}
-	if _, err := b.Open(seal("wxOTHER", testKey, "hello")); !errors.Is(err, ErrAppID) {
+	if _, err := b.Open(nil, []byte(seal("wxOTHER", testKey, "hello"))); !errors.Is(err, ErrAppID) {
 		t.Errorf("sealed for another account with the current key: %v, want ErrAppID", err)
 	}
 	unknown := "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-	if _, err := b.Open(seal(testAppID, unknown, "hello")); !errors.Is(err, ErrEnvelope) {
+	if _, err := b.Open(nil, []byte(seal(testAppID, unknown, "hello"))); !errors.Is(err, ErrEnvelope) {
 		t.Errorf("sealed with an unknown key: %v, want ErrEnvelope", err)
 	}
 }
@@ -120,7 +124,7 @@ func TestVerifyTriesTokens(t *testing.T) {
 	}
 	f := func(signature string, want int, wantErr error) {
 		t.Helper()
-		got, err := b.Verify(signature, "1714036504", "1514711492")
+		got, err := b.Verify([]byte(signature), []byte("1714036504"), []byte("1514711492"))
 		if got != want || !errors.Is(err, wantErr) {
 			t.Errorf("Verify(%q) = %d, %v, want %d, %v", signature, got, err, want, wantErr)
 		}
@@ -134,13 +138,13 @@ func TestVerifyTriesTokens(t *testing.T) {
 	f("", 0, ErrSignature)
 
 	// The plain signature does not pass for one over Encrypt.
-	if _, err := b.VerifyMsg(Sign("current", "1", "2"), "1", "2", "AAAA"); !errors.Is(err, ErrSignature) {
+	if _, err := b.VerifyMsg([]byte(Sign("current", "1", "2")), []byte("1"), []byte("2"), []byte("AAAA")); !errors.Is(err, ErrSignature) {
 		t.Errorf("VerifyMsg took a signature without Encrypt: %v", err)
 	}
-	if i, err := b.VerifyMsg(Sign("AAAA", "older", "1", "2"), "1", "2", "AAAA"); err != nil || i != 1 {
+	if i, err := b.VerifyMsg([]byte(Sign("AAAA", "older", "1", "2")), []byte("1"), []byte("2"), []byte("AAAA")); err != nil || i != 1 {
 		t.Errorf("VerifyMsg = %d, %v", i, err)
 	}
-	if _, err := mustBox(t, "", "").Verify(Sign("1", "2"), "1", "2"); !errors.Is(err, ErrSignature) {
+	if _, err := mustBox(t, "", "").Verify([]byte(Sign("1", "2")), []byte("1"), []byte("2")); !errors.Is(err, ErrSignature) {
 		t.Errorf("a box without tokens verified: %v", err)
 	}
 }
@@ -218,16 +222,26 @@ func TestSealRefuses(t *testing.T) {
 	b := mustBox(t, testAppID, "token", testKey)
 	f := func(key, token int, msg []byte, want string) {
 		t.Helper()
+		b.random = strings.NewReader("short")
 		_, err := b.Seal(key, token, msg, 1, "n")
 		if err == nil || err.Error() != want {
 			t.Errorf("Seal = %v, want %q", err, want)
+		}
+		b.random = strings.NewReader("short")
+		_, err = b.AppendXML(nil, key, token, msg, 1, "n")
+		if err == nil || err.Error() != want {
+			t.Errorf("AppendXML = %v, want %q", err, want)
+		}
+		b.random = strings.NewReader("short")
+		_, err = b.AppendJSON(nil, key, token, msg, 1, "n")
+		if err == nil || err.Error() != want {
+			t.Errorf("AppendJSON = %v, want %q", err, want)
 		}
 	}
 	f(1, 0, nil, "cannot seal with aes-key 1: there are 1")
 	f(-1, 0, nil, "cannot seal with aes-key -1: there are 1")
 	f(0, 1, nil, "cannot seal with token 1: there are 1")
 	f(0, 0, make([]byte, maxMsg+1), "cannot seal a message of 67108865 bytes: at most 67108864")
-	b.random = strings.NewReader("short")
 	f(0, 0, nil, "cannot seal a message: unexpected EOF")
 }
 
@@ -265,51 +279,126 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkWire(t, e)
-		if i, err := b.VerifyMsg(e.MsgSignature, strconv.FormatInt(e.TimeStamp, 10), e.Nonce, e.Encrypt); err != nil || i != 1 && token != "later" {
+		checkWire(t, b, 1, msg, at, nonce)
+		if i, err := b.VerifyMsg([]byte(e.MsgSignature), []byte(strconv.FormatInt(e.TimeStamp, 10)), []byte(e.Nonce), []byte(e.Encrypt)); err != nil || i != 1 && token != "later" {
 			t.Fatalf("VerifyMsg = %d, %v", i, err)
 		}
-		got, err := b.Open(e.Encrypt)
+		got, err := b.Open(nil, []byte(e.Encrypt))
 		if err != nil || !bytes.Equal(got.Msg, msg) || got.Key != 0 {
 			t.Fatalf("Open = %x, %d, %v, want %x", got.Msg, got.Key, err, msg)
 		}
 	})
 }
 
-func checkWire(t interface{ Fatalf(string, ...any) }, e Envelope) {
+// checkWire reads both forms of an envelope with other eyes and opens them.
+func checkWire(t interface{ Fatalf(string, ...any) }, b *Box, token int, msg []byte, at int64, nonce string) {
+	check := func(got wireEnvelope, err error, text []byte) {
+		want := wireEnvelope{got.Encrypt, Sign(string(b.tokens[token]), strconv.FormatInt(at, 10), printable(nonce), got.Encrypt), printable(nonce), at}
+		if err != nil || got != want {
+			t.Fatalf("%s reads as %+v, %v", text, got, err)
+		}
+		if o, err := b.Open(nil, []byte(got.Encrypt)); err != nil || !bytes.Equal(o.Msg, msg) {
+			t.Fatalf("%s: Open = %x, %v, want %x", text, o.Msg, err, msg)
+		}
+	}
 	var x struct {
 		XMLName xml.Name `xml:"xml"`
 		wireEnvelope
 	}
+	text, err := b.AppendXML(nil, 0, token, msg, at, nonce)
+	if err == nil {
+		err = xml.Unmarshal(text, &x)
+	}
+	check(x.wireEnvelope, err, text)
 	var j wireEnvelope
-	want := wireEnvelope{e.Encrypt, e.MsgSignature, e.Nonce, e.TimeStamp}
-	if err := xml.Unmarshal(e.AppendXML(nil), &x); err != nil || x.wireEnvelope != want {
-		t.Fatalf("%s reads as %+v, %v", e.AppendXML(nil), x.wireEnvelope, err)
+	text, err = b.AppendJSON(nil, 0, token, msg, at, nonce)
+	if err == nil {
+		err = json.Unmarshal(text, &j)
 	}
-	if err := json.Unmarshal(e.AppendJSON(nil), &j); err != nil || j != want {
-		t.Fatalf("%s reads as %+v, %v", e.AppendJSON(nil), j, err)
-	}
+	check(j, err, text)
+}
+
+// zeros are the random bytes of an envelope that can be foretold.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
 }
 
 func TestAppendEnvelope(t *testing.T) {
 	t.Parallel()
+	b := mustBox(t, testAppID, "token", testKey)
+	b.random = zeros{}
 	f := func(nonce, wantXML, wantJSON string) {
 		t.Helper()
-		e := Envelope{"RU5D", "abc", 1713424427, nonce}
-		x := "p:<xml><Encrypt><![CDATA[RU5D]]></Encrypt><MsgSignature><![CDATA[abc]]></MsgSignature><TimeStamp>1713424427</TimeStamp><Nonce>" + wantXML + "</Nonce></xml>"
-		if got := string(e.AppendXML([]byte("p:"))); got != x {
-			t.Errorf("AppendXML = %s, want %s", got, x)
+		e, err := b.Seal(0, 0, []byte("hello"), 1713424427, nonce)
+		if err != nil {
+			t.Fatal(err)
 		}
-		j := `p:{"Encrypt":"RU5D","MsgSignature":"abc","TimeStamp":1713424427,"Nonce":` + wantJSON + "}"
-		if got := string(e.AppendJSON([]byte("p:"))); got != j {
-			t.Errorf("AppendJSON = %s, want %s", got, j)
+		x := "hello<xml><Encrypt><![CDATA[" + e.Encrypt + "]]></Encrypt><MsgSignature><![CDATA[" + e.MsgSignature + "]]></MsgSignature><TimeStamp>1713424427</TimeStamp><Nonce>" + wantXML + "</Nonce></xml>"
+		dst := []byte("hello")
+		if got, err := b.AppendXML(dst, 0, 0, dst, 1713424427, nonce); string(got) != x {
+			t.Errorf("AppendXML = %s, %v, want %s", got, err, x)
+		}
+		j := `hello{"Encrypt":"` + e.Encrypt + `","MsgSignature":"` + e.MsgSignature + `","TimeStamp":1713424427,"Nonce":` + wantJSON + "}"
+		dst = append(make([]byte, 0, 1000), "hello"...) // room for all of it
+		if got, err := b.AppendJSON(dst, 0, 0, dst, 1713424427, nonce); string(got) != j {
+			t.Errorf("AppendJSON = %s, %v, want %s", got, err, j)
 		}
 	}
 	f("415670741", "<![CDATA[415670741]]>", `"415670741"`)
 	f("", "<![CDATA[]]>", `""`)
 	f("a]]></Nonce><x>", "<![CDATA[a]]]]><![CDATA[></Nonce><x>]]>", `"a]]></Nonce><x>"`)
 	f("]]>]]>", "<![CDATA[]]]]><![CDATA[>]]]]><![CDATA[>]]>", `"]]>]]>"`)
-	f("\"\\\x01\xff", `<![CDATA["\]]>`, `"\"\\\u0001\ufffd"`)
+	f("\"\\\x01\xff", `<![CDATA["\]]>`, `"\"\\"`)
+}
+
+// FuzzSeal holds what is written in one buffer to the same steps made one by
+// one, each into a text of its own.
+func FuzzSeal(f *testing.F) {
+	f.Add([]byte("<xml></xml>"), int64(1767000037), "1372623150", uint16(0))
+	f.Add([]byte{}, int64(-1), "]]>\x00\xff", uint16(20))
+	f.Add(make([]byte, 32), int64(0), strings.Repeat("]]>", 200), uint16(700))
+	f.Fuzz(func(t *testing.T, msg []byte, at int64, nonce string, room uint16) {
+		b := mustBox(t, testAppID, "token", otherKey)
+		b.random = zeros{}
+		plain := append(binary.BigEndian.AppendUint32(make([]byte, randomSize), uint32(len(msg))), msg...)
+		plain = append(plain, testAppID...)
+		pad := padBlock - len(plain)%padBlock
+		plain = append(plain, bytes.Repeat([]byte{byte(pad)}, pad)...)
+		encrypt, clean := sealRaw(b, plain), printable(nonce)
+		signed := Sign("token", strconv.FormatInt(at, 10), clean, encrypt)
+		if e, err := b.Seal(0, 0, msg, at, nonce); err != nil || e != (Envelope{encrypt, signed, at, clean}) {
+			t.Fatalf("Seal = %+v, %v", e, err)
+		}
+		x := fmt.Sprintf("%s<xml><Encrypt><![CDATA[%s]]></Encrypt><MsgSignature><![CDATA[%s]]></MsgSignature><TimeStamp>%d</TimeStamp><Nonce><![CDATA[%s]]></Nonce></xml>",
+			msg, encrypt, signed, at, strings.ReplaceAll(clean, "]]>", "]]]]><![CDATA[>"))
+		j := fmt.Sprintf(`%s{"Encrypt":%s,"MsgSignature":%s,"TimeStamp":%d,"Nonce":%s}`,
+			msg, codec.AppendString(nil, encrypt), codec.AppendString(nil, signed), at, codec.AppendString(nil, clean))
+		dst := append(make([]byte, 0, len(msg)+int(room)), msg...)
+		if got, err := b.AppendXML(dst, 0, 0, dst, at, nonce); err != nil || string(got) != x {
+			t.Fatalf("AppendXML = %s, %v, want %s", got, err, x)
+		}
+		if got, err := b.AppendJSON(dst, 0, 0, dst, at, nonce); err != nil || string(got) != j {
+			t.Fatalf("AppendJSON = %s, %v, want %s", got, err, j)
+		}
+	})
+}
+
+// FuzzSign holds Sign to the words it is defined in.
+func FuzzSign(f *testing.F) {
+	f.Add("token", "1767000037", "1372623150", "RU5D")
+	f.Add("", "b", "a", "a")
+	f.Add("\xff", "\x00", strings.Repeat("a", 63), strings.Repeat("b", 1000))
+	f.Fuzz(func(t *testing.T, p, q, r, s string) {
+		parts := []string{p, q, r, s}
+		slices.Sort(parts)
+		want := fmt.Sprintf("%x", sha1.Sum([]byte(strings.Join(parts, ""))))
+		if got := Sign(p, q, r, s); got != want {
+			t.Fatalf("Sign(%q, %q, %q, %q) = %s, want %s", p, q, r, s, got, want)
+		}
+	})
 }
 
 func TestPrintable(t *testing.T) {
@@ -328,13 +417,14 @@ func TestPrintable(t *testing.T) {
 }
 
 func FuzzPrintable(f *testing.F) {
+	b := mustBox(f, testAppID, "token", testKey)
 	f.Add("a\x00]]>\xff\ufffe")
 	f.Fuzz(func(t *testing.T, s string) {
 		got := printable(s)
 		if !utf8.ValidString(got) || strings.ContainsFunc(got, unicode.IsControl) || printable(got) != got {
 			t.Fatalf("printable(%q) = %q", s, got)
 		}
-		checkWire(t, Envelope{Encrypt: "RU5D", MsgSignature: "abc", TimeStamp: 1, Nonce: got})
+		checkWire(t, b, 0, []byte("hello"), 1, s)
 	})
 }
 
@@ -354,7 +444,7 @@ func FuzzOpen(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, encrypt string, plain []byte) {
 		try := func(encrypt string) {
-			got, err := b.Open(encrypt)
+			got, err := b.Open(nil, []byte(encrypt))
 			switch {
 			case err == nil:
 				if len(got.Msg) > len(encrypt) || got.Key < 0 || got.Key > 1 {

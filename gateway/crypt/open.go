@@ -2,11 +2,11 @@ package crypt
 
 import (
 	"crypto/aes"
-	"crypto/cipher"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // The layout of an opened envelope:
@@ -23,23 +23,25 @@ const (
 
 // Opened is the content of an envelope.
 type Opened struct {
-	Msg []byte // XML or JSON, the caller's own to keep
+	Msg []byte // XML or JSON
 	Key int    // index of the key that opened it, for the reply
 }
 
-// Open opens the Encrypt text of a push. The keys are tried in order; the
+// Open opens the Encrypt text of a push, in the room that dst has, if that is
+// enough: as long as encrypt is always enough. The keys are tried in order; the
 // error is that of the current key, unless an earlier key opens the envelope
 // and finds another app-id in it. Errors wrap ErrEnvelope or ErrAppID. Open
 // does not check signatures: call VerifyMsg first.
-func (b *Box) Open(encrypt string) (Opened, error) {
+func (b *Box) Open(dst, encrypt []byte) (Opened, error) {
 	if len(b.keys) == 0 {
 		return Opened{}, fmt.Errorf("%w: no aes-key is set", ErrEnvelope)
 	}
-	buf := make([]byte, base64.StdEncoding.DecodedLen(len(encrypt)))
+	size := base64.StdEncoding.DecodedLen(len(encrypt))
+	buf := slices.Grow(dst[:0], size)[:size]
 	var first error
-	for i := range b.keys {
+	for i, k := range b.keys {
 		// Decrypted in place, so decoded anew for each key.
-		n, err := base64.StdEncoding.Decode(buf, []byte(encrypt))
+		n, err := base64.StdEncoding.Decode(buf, encrypt)
 		if err != nil {
 			return Opened{}, fmt.Errorf("%w: %w", ErrEnvelope, err)
 		}
@@ -49,7 +51,7 @@ func (b *Box) Open(encrypt string) (Opened, error) {
 		if n%aes.BlockSize != 0 {
 			return Opened{}, fmt.Errorf("%w: %d bytes is not a whole number of blocks", ErrEnvelope, n)
 		}
-		msg, err := b.open(&b.keys[i], buf[:n])
+		msg, err := b.open(k, buf[:n])
 		if err == nil {
 			return Opened{msg, i}, nil
 		}
@@ -63,7 +65,7 @@ func (b *Box) Open(encrypt string) (Opened, error) {
 
 // open decrypts buf in place and returns the message in it.
 func (b *Box) open(k *key, buf []byte) ([]byte, error) {
-	cipher.NewCBCDecrypter(k.block, k.iv[:]).CryptBlocks(buf, buf)
+	k.decrypt(buf)
 
 	pad := int(buf[len(buf)-1])
 	if pad < 1 || pad > padBlock || pad > len(buf) {

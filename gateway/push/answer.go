@@ -124,35 +124,39 @@ func (h *Handler) write(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Mess
 	return h.writeReply(ctx, q, o, m, v.Reply)
 }
 
-// replyRoom is what a reply usually needs in bytes beside its text.
-const replyRoom = 384
-
+// writeReply writes and seals the reply in a spare buffer, of which fasthttp
+// copies the outcome: handed over instead, the buffer would be lost, for
+// fasthttp's pool takes none back that has much more room than its text needs.
 func (h *Handler) writeReply(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message, r *msg.Reply) error {
 	began := time.Now()
 	now := began.Unix()
-	body := make([]byte, 0, replyRoom+len(r.Text)+len(r.Raw))
+	buf := spare.Get().(*[]byte)
+	text := (*buf)[:0]
 	if m.Format == msg.JSON {
-		body = r.AppendJSON(body, m.FromUserName, m.ToUserName, now)
+		text = r.AppendJSON(text, m.FromUserName, m.ToUserName, now)
 	} else {
-		body = r.AppendXML(body, m.FromUserName, m.ToUserName, now)
+		text = r.AppendXML(text, m.FromUserName, m.ToUserName, now)
 	}
-	if o.sealed && (r.Type != "raw" || r.Seal) && len(body) > 0 {
-		env, err := h.cfg.Box.Seal(o.key, o.token, body, now, q.nonce)
+	body := text
+	if o.sealed && (r.Type != "raw" || r.Seal) && len(text) > 0 {
+		n, err := len(text), error(nil)
+		if m.Format == msg.JSON {
+			text, err = h.cfg.Box.AppendJSON(text, o.key, o.token, text, now, string(q.nonce))
+		} else {
+			text, err = h.cfg.Box.AppendXML(text, o.key, o.token, text, now, string(q.nonce))
+		}
 		if err != nil {
 			return web.Fail(fasthttp.StatusInternalServerError, "cannot seal the reply", err)
 		}
-		if m.Format == msg.JSON {
-			body = env.AppendJSON(body[:0])
-		} else {
-			body = env.AppendXML(body[:0])
-		}
+		body = text[n:]
 	}
 	if m.Format == msg.JSON {
 		ctx.SetContentType("application/json; charset=UTF-8")
 	} else {
 		ctx.SetContentType("text/xml; charset=UTF-8")
 	}
-	ctx.Response.SetBodyRaw(body)
+	ctx.SetBody(body)
+	giveBack(buf, text)
 	h.cfg.Step("seal", time.Since(began))
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"wx-gateway/gateway/crypt"
+	"wx-gateway/gateway/msg"
 )
 
 // benchHandler is an account with a key, and what makes its requests.
@@ -51,10 +52,40 @@ func BenchmarkOpen(b *testing.B) {
 			ctx := request(sealed)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := h.open(ctx, readQuery(ctx)); err != nil {
+				o, err := h.open(ctx, readQuery(ctx))
+				if err != nil {
 					b.Fatal(err)
 				}
+				o.release()
 			}
 		})
+	}
+}
+
+// BenchmarkReply is the way from a reply to the body of the response.
+func BenchmarkReply(b *testing.B) {
+	for name, sealed := range map[string]bool{"plain": false, "sealed": true} {
+		b.Run(name, func(b *testing.B) {
+			reply := benchReply(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				reply(sealed)
+			}
+		})
+	}
+}
+
+// benchReply is what answers a push and lets its response go.
+func benchReply(tb testing.TB) func(sealed bool) {
+	h, request := benchHandler(tb)
+	ctx := request(true)
+	q := readQuery(ctx)
+	m := &msg.Message{Format: msg.XML, FromUserName: "oK9gGyX8OAK8aH8Myj6djqSaXI8j", ToUserName: "gh_1"}
+	r := &msg.Reply{Type: "text", Text: "the answer of the backend"}
+	return func(sealed bool) {
+		if err := h.writeReply(ctx, q, opened{sealed: sealed}, m, r); err != nil {
+			tb.Fatal(err)
+		}
+		ctx.Response.ResetBody()
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -101,19 +101,23 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx) error {
 
 // query is what WeChat puts into the URL of a push.
 type query struct {
-	signature, timestamp, nonce, encryptType, msgSignature string
+	signature, timestamp, nonce, encryptType, msgSignature []byte
 	stamp                                                  time.Time
 }
 
+// readQuery takes the query from the request line, where it stays as long as
+// the attempt waits: ctx.URI and ctx.QueryArgs would each keep a copy.
 func readQuery(ctx *fasthttp.RequestCtx) query {
-	// One copy of the whole, and not ctx.QueryArgs: that would stay with the
-	// attempt as long as it waits.
-	text := string(ctx.URI().QueryString())
+	uri, _ := cut(ctx.Request.Header.RequestURI(), '#')
+	_, rest := cut(uri, '?')
+	escaped := bytes.IndexByte(rest, '%') >= 0 || bytes.IndexByte(rest, '+') >= 0
 	var q query
-	for pair := range strings.SplitSeq(text, "&") {
-		name, value, _ := strings.Cut(pair, "=")
-		var field *string
-		switch name {
+	for len(rest) > 0 {
+		var pair []byte
+		pair, rest = cut(rest, '&')
+		name, value := cut(pair, '=')
+		var field *[]byte
+		switch string(name) {
 		case "signature":
 			field = &q.signature
 		case "timestamp":
@@ -125,29 +129,37 @@ func readQuery(ctx *fasthttp.RequestCtx) query {
 		case "msg_signature":
 			field = &q.msgSignature
 		}
-		if field != nil && *field == "" { // the first of a name counts
-			*field = unescape(value)
+		if field != nil && len(*field) == 0 { // the first of a name counts
+			*field = value
+			if escaped {
+				*field = unescape(value)
+			}
 		}
 	}
 	// Ten plain digits and nothing else: the signature covers timestamp and
 	// nonce as one string, so a digit could be moved from one to the other.
-	if secs, err := strconv.ParseUint(q.timestamp, 10, 64); err == nil && len(q.timestamp) == 10 {
+	if secs, err := strconv.ParseUint(string(q.timestamp), 10, 64); err == nil && len(q.timestamp) == 10 {
 		q.stamp = time.Unix(int64(secs), 0)
 	}
 	return q
 }
 
+// cut is bytes.Cut for one byte: without the search for more of them.
+func cut(b []byte, sep byte) (before, after []byte) {
+	if i := bytes.IndexByte(b, sep); i >= 0 {
+		return b[:i], b[i+1:]
+	}
+	return b, nil
+}
+
 // unescape decodes a value of a query as forms do; what cannot be decoded is
 // taken as it is.
-func unescape(value string) string {
-	if !strings.ContainsAny(value, "%+") {
-		return value
-	}
-	plain, err := url.QueryUnescape(value)
+func unescape(value []byte) []byte {
+	plain, err := url.QueryUnescape(string(value))
 	if err != nil {
 		return value
 	}
-	return plain
+	return []byte(plain)
 }
 
 // verify answers the echostr of a GET whose signature is right.
@@ -164,8 +176,17 @@ func (h *Handler) verify(ctx *fasthttp.RequestCtx) error {
 // opened is a push whose sender is proven.
 type opened struct {
 	body       []byte
+	room       *[]byte // a spare buffer that holds body; nil where body is the request's
 	sealed     bool
 	key, token int // which ones opened it: the reply uses the same
+}
+
+// release lets the body go.
+func (o *opened) release() {
+	if o.room != nil {
+		giveBack(o.room, *o.room)
+	}
+	o.body, o.room = nil, nil
 }
 
 func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
@@ -196,7 +217,7 @@ func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 	id := delivery.MakeID(h.cfg.Service, m.FromUserName, m.CreateTime, m.MsgType, m.Event, m.MsgID, o.body)
 	// The attempt may stay open for 6 s, thousands with it; m is all it needs
 	// of what came.
-	o.body = nil
+	o.release()
 	ctx.Request.ResetBody()
 	span := h.span(ctx, path[1:])
 	v := h.answer(ctx, q, id, m, path, traceparentOf(span), parsed)
@@ -245,7 +266,7 @@ func (h *Handler) open(ctx *fasthttp.RequestCtx, q query) (opened, error) {
 		return opened{}, err
 	}
 	body := ctx.PostBody()
-	switch q.encryptType {
+	switch string(q.encryptType) {
 	case "aes":
 		return h.unseal(q, body)
 	case "", "raw":
@@ -294,14 +315,16 @@ func (h *Handler) unseal(q query, body []byte) (opened, error) {
 	if err != nil {
 		return opened{}, h.refuse(fasthttp.StatusForbidden, "bad msg_signature", "compare services[].wx-params.token with the console's Token", err)
 	}
-	plain, err := h.cfg.Box.Open(encrypt)
+	room := spare.Get().(*[]byte)
+	*room = slices.Grow((*room)[:0], len(encrypt))
+	plain, err := h.cfg.Box.Open(*room, encrypt)
 	switch {
 	case errors.Is(err, crypt.ErrAppID):
 		return opened{}, h.refuse(fasthttp.StatusForbidden, "sealed for another app-id", "compare services[].wx-params.app-id with the console's AppID", err)
 	case err != nil:
 		return opened{}, h.refuse(fasthttp.StatusBadRequest, "cannot open the envelope", "compare services[].wx-params.aes-key with the console's EncodingAESKey", err)
 	}
-	return opened{body: plain.Msg, sealed: true, key: plain.Key, token: token}, nil
+	return opened{body: plain.Msg, room: room, sealed: true, key: plain.Key, token: token}, nil
 }
 
 // refuse makes the error of a push that is not accepted: the caller hears the

@@ -37,7 +37,7 @@ func (h *Handler) probe(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Mess
 // badSignature refuses a request whose signature is not that of the account. A
 // query that lacks parts of it was cut on its way: no token mends that.
 func (h *Handler) badSignature(q query, err error) error {
-	if q.signature == "" || q.timestamp == "" || q.nonce == "" {
+	if len(q.signature) == 0 || len(q.timestamp) == 0 || len(q.nonce) == 0 {
 		return h.refuse(fasthttp.StatusForbidden, "the query lacks signature, timestamp or nonce", "a proxy in front must pass the whole query on", err)
 	}
 	return h.refuse(fasthttp.StatusForbidden, "bad signature", "compare services[].wx-params.token with the console's Token", err)

@@ -122,18 +122,23 @@ func TestJudgeCorpus(t *testing.T) {
 }
 
 func TestJudgeSealed(t *testing.T) {
-	seal := func(appid, token, key, msg string) crypt.Envelope {
+	sealed := func(appid, token, key, msg string, json bool) string {
 		t.Helper()
 		box, err := crypt.New(crypt.Config{AppID: appid, Tokens: []string{token}, Keys: []string{key}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := box.Seal(0, 0, []byte(msg), time.Now().Unix(), "n")
+		seal := box.AppendXML
+		if json {
+			seal = box.AppendJSON
+		}
+		text, err := seal(nil, 0, 0, []byte(msg), time.Now().Unix(), "n")
 		if err != nil {
 			t.Fatal(err)
 		}
-		return e
+		return string(text)
 	}
+	seal := func(appid, token, key, msg string) string { return sealed(appid, token, key, msg, false) }
 	f := func(mode Mode, push []byte, body string, wantSealed bool, wantOutcome, wantWhy string) {
 		t.Helper()
 		v := pushed(t, mode, push).judge(200, []byte(body))
@@ -143,7 +148,7 @@ func TestJudgeSealed(t *testing.T) {
 		NoSecrets(t, []string{testKey, testToken}, v.why)
 	}
 	text := "<xml><ToUserName>" + testUser + "</ToUserName><FromUserName>" + testGH + "</FromUserName><CreateTime>1</CreateTime><MsgType>text</MsgType><Content>hi</Content></xml>"
-	good := string(seal(testApp, testToken, testKey, text).AppendXML(nil))
+	good := seal(testApp, testToken, testKey, text)
 	const otherKey = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 
 	f(Safe, textPush, good, true, OutcomeReply, "")
@@ -153,13 +158,13 @@ func TestJudgeSealed(t *testing.T) {
 	f(Safe, textPush, text, false, OutcomeBad, "plain reply to a sealed push")
 	f(Plain, textPush, good, true, OutcomeBad, "sealed reply to a plain push")
 	f(Safe, textPush, strings.Replace(good, "<MsgSignature><![CDATA[", "<MsgSignature><![CDATA[0", 1), true, OutcomeBad, "sealed reply: ")
-	f(Safe, textPush, string(seal(testApp, "otherToken", testKey, text).AppendXML(nil)), true, OutcomeBad, "sealed reply: ")
-	f(Safe, textPush, string(seal(testApp, testToken, otherKey, text).AppendXML(nil)), true, OutcomeBad, "sealed reply: ")
-	f(Safe, textPush, string(seal("wxOther", testToken, testKey, text).AppendXML(nil)), true, OutcomeBad, "sealed reply: ")
+	f(Safe, textPush, seal(testApp, "otherToken", testKey, text), true, OutcomeBad, "sealed reply: ")
+	f(Safe, textPush, seal(testApp, testToken, otherKey, text), true, OutcomeBad, "sealed reply: ")
+	f(Safe, textPush, seal("wxOther", testToken, testKey, text), true, OutcomeBad, "sealed reply: ")
 	f(Safe, textPush, "<xml><Encrypt>x</Encrypt></xml>", true, OutcomeBad, "sealed reply without a TimeStamp in digits")
-	f(Safe, textPush, string(seal(testApp, testToken, testKey, "success").AppendXML(nil)), true, OutcomeBad, "reply is not well-formed")
-	f(Safe, textPush, string(seal(testApp, testToken, testKey, `{"type":"text"}`).AppendXML(nil)), true, OutcomeBad, "JSON reply to an XML push")
-	f(Safe, jsonPush, string(seal(testApp, testToken, testKey, `{"demo_resp":"good luck"}`).AppendJSON(nil)), true, OutcomeReply, "")
+	f(Safe, textPush, seal(testApp, testToken, testKey, "success"), true, OutcomeBad, "reply is not well-formed")
+	f(Safe, textPush, seal(testApp, testToken, testKey, `{"type":"text"}`), true, OutcomeBad, "JSON reply to an XML push")
+	f(Safe, jsonPush, sealed(testApp, testToken, testKey, `{"demo_resp":"good luck"}`, true), true, OutcomeReply, "")
 	f(Safe, jsonPush, `{"demo_resp":"good luck"}`, false, OutcomeBad, "plain reply to a sealed push")
 	f(Safe, jsonPush, good, false, OutcomeBad, "neither success, nor empty, nor a JSON object")
 }
