@@ -242,13 +242,13 @@ func (b *Backend) route(path string) (*httpc.Route, error) {
 
 // read turns the backend's response into an answer or a fate: the table "What
 // a backend may answer".
-func (b *Backend) read(c *Call, resp *fasthttp.Response) (msg.Answer, error) {
-	status := resp.StatusCode()
+func (b *Backend) read(c *Call, resp *httpc.Response) (msg.Answer, error) {
+	status := resp.Status
 	switch {
 	case status == fasthttp.StatusAccepted && !b.cfg.AnyDone:
 		return msg.Answer{Async: true}, nil
 	case status >= 200 && status < 300:
-		ans, err := msg.ParseAnswer(string(resp.Header.ContentType()), resp.Body())
+		ans, err := msg.ParseAnswer(string(resp.ContentType), resp.Body)
 		if b.cfg.AnyDone && (err != nil || ans.Async) {
 			return msg.Answer{}, nil
 		}

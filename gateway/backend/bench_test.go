@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"wx-gateway/gateway/httpc"
 )
 
@@ -39,9 +37,7 @@ func BenchmarkFill(b *testing.B) {
 // BenchmarkRead is the answer of a backend, once it has come.
 func BenchmarkRead(b *testing.B) {
 	be, call := benchCall("")
-	resp := fasthttp.AcquireResponse()
-	resp.Header.SetContentType("application/json")
-	resp.SetBodyString(`{"type":"text","msg":"the answer of the backend"}`)
+	resp := &httpc.Response{Status: 200, ContentType: []byte("application/json"), Body: []byte(`{"type":"text","msg":"the answer of the backend"}`)}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := be.read(&call, resp); err != nil {

@@ -75,7 +75,6 @@ func (b *Backend) send(c *Call) (*httpc.Post, error) {
 func (b *Backend) end(c *Call, post *httpc.Post, err error) (msg.Answer, error) {
 	defer b.cfg.Line.Release()
 	defer post.Release()
-	resp := &post.Response
 	if err != nil {
 		status := httpc.StatusOf(err)
 		done := status >= 200 && status < 300
@@ -84,7 +83,7 @@ func (b *Backend) end(c *Call, post *httpc.Post, err error) (msg.Answer, error) 
 		}
 		// The status alone decides: a push that a 500 with a huge page failed
 		// is kept like any other.
-		resp.SetStatusCode(status)
+		return b.read(c, &httpc.Response{Status: status})
 	}
-	return b.read(c, resp)
+	return b.read(c, &post.Response)
 }

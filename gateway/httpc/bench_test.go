@@ -50,8 +50,8 @@ func BenchmarkPost(b *testing.B) {
 				if !over {
 					err = p.Finish(b.Context())
 				}
-				if err != nil || len(p.Response.Body()) != 49 {
-					b.Fatal(err, p.Response.String())
+				if err != nil || len(p.Response.Body) != 49 {
+					b.Fatal(err, p.Response.Status)
 				}
 			}
 			call()

@@ -51,16 +51,24 @@ func NewRoute(url string) (*Route, error) {
 //	}
 //	… p.Response
 type Post struct {
-	Response fasthttp.Response // empty when there was an error
+	Response Response // empty when there was an error
 
 	c    *Client
 	at   target
 	raw  []byte // the whole request
 	sent int    // bytes of it
 
-	slot bool  // a place in the pool is taken
-	cn   *conn // the connection that the request went out on
-	in   *[]byte
+	slot bool               // a place in the pool is taken
+	cn   *conn              // the connection that the request went out on
+	in   *[]byte            // what Begin has read
+	slow *fasthttp.Response // where the response is not plain
+}
+
+// Response is what a Post was answered. Its bytes are good until Release.
+type Response struct {
+	Status      int
+	ContentType []byte // nil without one
+	Body        []byte
 }
 
 // Bounds of what Begin does on its own.
@@ -89,12 +97,15 @@ func (p *Post) Release() {
 	if p.slot { // begun, and never finished
 		p.over(false)
 	}
-	p.Response.Reset()
+	p.drop()
+	if p.slow != nil {
+		fasthttp.ReleaseResponse(p.slow)
+	}
 	raw := p.raw
 	if cap(raw) > keepBuffer {
 		raw = nil
 	}
-	p.c, p.at, p.raw, p.sent = nil, target{}, raw, 0
+	*p = Post{raw: raw}
 	posts.Put(p)
 }
 
@@ -159,8 +170,14 @@ func (p *Post) peek() (over bool, err error) {
 		return false, nil
 	}
 	read := (*p.in)[:n]
+	if resp, closes, ok := plain(read, p.c.cfg.MaxResponse); ok {
+		p.Response = resp
+		p.over(!closes && cn.failed == nil)
+		return true, nil
+	}
 	cn.ahead, cn.dry, cn.short = read, true, false
-	unread, status, err := p.c.read(cn, &p.Response)
+	resp := p.parsed()
+	unread, status, err := p.c.read(cn, resp)
 	cn.ahead, cn.dry = nil, false
 	if cn.short {
 		cn.ahead = read
@@ -169,16 +186,36 @@ func (p *Post) peek() (over bool, err error) {
 	if err != nil {
 		err = p.c.broken(context.Background(), cn, p.at, status, err)
 	}
-	p.over(err == nil && reusable(cn, p, &p.Response, unread))
-	return true, err
+	p.over(err == nil && reusable(cn, p, resp, unread))
+	return true, p.answered(err)
+}
+
+// parsed is what fasthttp reads a response into.
+func (p *Post) parsed() *fasthttp.Response {
+	if p.slow == nil {
+		p.slow = fasthttp.AcquireResponse()
+	}
+	return p.slow
+}
+
+// answered takes over what fasthttp has read of a call that ended with err.
+func (p *Post) answered(err error) error {
+	if err == nil {
+		p.Response = Response{p.slow.StatusCode(), p.slow.Header.ContentType(), p.slow.Body()}
+	}
+	return err
 }
 
 // Finish ends a call that Begin left open, as Client.Do would have made it.
 func (p *Post) Finish(ctx context.Context) error {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
+	return p.answered(p.finish(ctx, p.parsed()))
+}
+
+func (p *Post) finish(ctx context.Context, resp *fasthttp.Response) error {
 	if !p.slot {
-		return p.c.do(ctx, p.at, p, &p.Response)
+		return p.c.do(ctx, p.at, p, resp)
 	}
 	if p.cn == nil {
 		cn, err := p.c.open(ctx, p.at)
@@ -191,17 +228,16 @@ func (p *Post) Finish(ctx context.Context) error {
 	}
 	if err := p.cn.failed; err != nil && !isTimeout(err) && p.cn.got == 0 && p.cn.reused {
 		p.over(false)
-		return p.c.repeat(ctx, p.at, p, &p.Response, errStale)
+		return p.c.repeat(ctx, p.at, p, resp, errStale)
 	}
 	p.cn.failed = nil
-	healthy, err := p.c.exchange(ctx, p.cn, p.at, p, &p.Response)
+	healthy, err := p.c.exchange(ctx, p.cn, p.at, p, resp)
 	p.over(healthy)
-	return p.c.repeat(ctx, p.at, p, &p.Response, err)
+	return p.c.repeat(ctx, p.at, p, resp, err)
 }
 
 // over gives back what the call held of the pool.
 func (p *Post) over(healthy bool) {
-	p.drop()
 	if p.cn == nil {
 		p.c.pool.give(p.at, nil)
 	} else {
