@@ -1,6 +1,9 @@
 package httpc
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // plain reads a response that lies whole in b and has nothing unusual in its
 // headers, as nearly all have not: fasthttp takes several times as long, since
@@ -22,29 +25,22 @@ func plain(b []byte, maxBody int) (r Response, closes, ok bool) {
 		return Response{}, false, false
 	}
 	length := -1
-	for {
-		var line []byte
-		if line, b, ok = cutLine(b); !ok {
-			return Response{}, false, false
-		}
-		if len(line) == 0 {
-			break
-		}
-		name, value, ok := cutHeader(line)
-		if !ok {
+	for !bytes.HasPrefix(b, crlf) {
+		var name, value []byte
+		if name, value, b, ok = cutHeader(b); !ok {
 			return Response{}, false, false
 		}
 		switch len(name) {
 		case len("Connection"):
-			if bytes.EqualFold(name, []byte("Connection")) {
+			if isNamed(name, "Connection") {
 				closes = string(value) == "close"
 			}
 		case len("Content-Type"):
-			if bytes.EqualFold(name, []byte("Content-Type")) {
+			if isNamed(name, "Content-Type") {
 				r.ContentType = value
 			}
 		case len("Content-Length"):
-			if bytes.EqualFold(name, []byte("Content-Length")) {
+			if isNamed(name, "Content-Length") {
 				if length >= 0 {
 					return Response{}, false, false
 				}
@@ -53,11 +49,12 @@ func plain(b []byte, maxBody int) (r Response, closes, ok bool) {
 				}
 			}
 		case len("Transfer-Encoding"), len("Trailer"):
-			if bytes.EqualFold(name, []byte("Transfer-Encoding")) || bytes.EqualFold(name, []byte("Trailer")) {
+			if isNamed(name, "Transfer-Encoding") || isNamed(name, "Trailer") {
 				return Response{}, false, false
 			}
 		}
 	}
+	b = b[len(crlf):]
 	if length != len(b) || length > maxBody {
 		return Response{}, false, false
 	}
@@ -65,11 +62,13 @@ func plain(b []byte, maxBody int) (r Response, closes, ok bool) {
 	return r, closes, true
 }
 
+var crlf = []byte("\r\n")
+
 // cutLine cuts off the first line of b. ok is false where it does not end in
-// CR LF, or holds another control character.
+// CR LF, or holds more than printable ASCII.
 func cutLine(b []byte) (line, rest []byte, ok bool) {
 	for i, c := range b {
-		if c < ' ' || c == 0x7f {
+		if c-' ' > '~'-' ' {
 			if c == '\r' && i+1 < len(b) && b[i+1] == '\n' {
 				return b[:i], b[i+2:], true
 			}
@@ -79,25 +78,38 @@ func cutLine(b []byte) (line, rest []byte, ok bool) {
 	return nil, nil, false
 }
 
-// cutHeader takes a header line apart. ok is false where its name holds more
-// than letters, digits and hyphens: a line that continues the one before, too.
-func cutHeader(line []byte) (name, value []byte, ok bool) {
-	for i, c := range line {
-		if c == ':' {
-			name, value = line[:i], line[i+1:]
-			break
-		}
-		if !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '-') {
-			return nil, nil, false
-		}
+// cutHeader cuts off the first header of b. ok is false where its name holds
+// more than letters, digits and hyphens, so where the line continues the one
+// before, too.
+func cutHeader(b []byte) (name, value, rest []byte, ok bool) {
+	n := 0
+	for n < len(b) && inNames[b[n]] {
+		n++
 	}
+	if n == 0 || n == len(b) || b[n] != ':' {
+		return nil, nil, nil, false
+	}
+	value, rest, ok = cutLine(b[n+1:])
 	for len(value) > 0 && value[0] == ' ' {
 		value = value[1:]
 	}
-	for n := len(value); n > 0 && value[n-1] == ' '; n-- {
-		value = value[:n-1]
+	for len(value) > 0 && value[len(value)-1] == ' ' {
+		value = value[:len(value)-1]
 	}
-	return name, value, len(name) > 0
+	return b[:n], value, rest, ok
+}
+
+// inNames are the bytes of usual header names.
+var inNames = func() (table [256]bool) {
+	for _, c := range "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" {
+		table[c] = true
+	}
+	return table
+}()
+
+// isNamed compares without regard to case; most servers write the usual one.
+func isNamed(name []byte, usual string) bool {
+	return string(name) == usual || strings.EqualFold(string(name), usual)
 }
 
 // digits is the number that b says, of one to nine digits.

@@ -13,7 +13,7 @@ var plainResponses = []string{
 	ok,
 	"HTTP/1.1 200 OK\r\nServer: fasthttp\r\nDate: Thu, 26 Nov 2026 01:18:31 GMT\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
 	"HTTP/1.1 404\r\nconnection: keep-alive\r\nKeep-Alive: timeout=5\r\ncontent-type:text/html;charset=utf-8  \r\ncontent-length:   0  \r\n\r\n",
-	"HTTP/1.1 500 Internal Server Error \r\nConnection: close\r\nContent-Length: 003\r\nX: 你好\r\n\r\n\r\n\x00",
+	"HTTP/1.1 500 Internal Server Error \r\nConnection: close\r\nContent-Length: 003\r\nX: ~\r\n\r\n\r\n\x00",
 	"HTTP/1.1 999 \r\nContent-Length: 1\r\nConnection: Close\r\nContent-Type: a\r\nContent-Type: b\r\nEmpty:\r\nUpgrade: h2c\r\n\r\nx",
 	"HTTP/1.1 200 OK\r\nConnection: close\r\nConnection: keep-alive, close\r\nContent-Encoding: gzip\r\nSet-Cookie: a=b; c\r\nTracker: 1\r\nContent-Length: 1\r\n\r\nx",
 }
@@ -33,7 +33,7 @@ var otherResponses = []string{
 	"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nno colon\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nnocolon\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n: x\r\n\r\nok",
 	"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", "HTTP/1.1 200 OK\r\nContent-Length: 2\n\r\nok", "HTTP/1.1 200 O\rK\r\nContent-Length: 2\r\n\r\nok",
 	"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: a\x00b\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: a\x7fb\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length:\t2\r\n\r\nok",
-	"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX(: a\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX_y: a\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: a\r\r\n\r\nok",
+	"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX(: a\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX_y: a\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: 你好\r\n\r\nok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: a\r\r\n\r\nok",
 }
 
 func TestPlain(t *testing.T) {
