@@ -228,7 +228,7 @@ func (b *Backend) route(path string) (*httpc.Route, error) {
 	if r != nil {
 		return r, nil
 	}
-	r, err := httpc.NewRoute(b.cfg.Base + path)
+	r, err := b.cfg.HTTP.Route(b.cfg.Base + path)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ func (b *Backend) begin(c *Call, patience time.Duration) (*exchange, msg.Answer,
 		b.cfg.Line.Release()
 		return nil, msg.Answer{}, err
 	}
-	over, err := post.Begin(patience)
+	over, err := post.Begin(time.Now(), patience)
 	if !over {
 		return &exchange{b, c, post}, msg.Answer{}, nil
 	}
@@ -66,7 +66,7 @@ func (b *Backend) send(c *Call) (*httpc.Post, error) {
 	if err != nil {
 		return nil, transportError(err)
 	}
-	post := b.cfg.HTTP.Post(r)
+	post := r.Post()
 	b.fill(post, c)
 	return post, nil
 }

@@ -38,15 +38,15 @@ func BenchmarkPost(b *testing.B) {
 			c := newClient(Config{IdleReuse: time.Hour}, noProxy)
 			c.dial = func(context.Context, string, string) (net.Conn, error) { return &answering{answer: answer}, nil }
 			defer c.CloseIdle()
-			r, err := NewRoute("http://127.0.0.1:8080/wx/msg/text")
+			r, err := c.Route("http://127.0.0.1:8080/wx/msg/text")
 			if err != nil {
 				b.Fatal(err)
 			}
 			call := func() {
-				p := c.Post(r)
+				p := r.Post()
 				defer p.Release()
 				p.Body([]byte(`{"MsgType":"text","Content":"x"}`))
-				over, err := p.Begin(time.Second)
+				over, err := p.Begin(time.Now(), time.Second)
 				if !over {
 					err = p.Finish(b.Context())
 				}

@@ -10,15 +10,17 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// A Route is where Posts go: a URL that is read once.
+// A Route is where Posts go: a URL that is read once. Its client remembers its
+// host for good.
 type Route struct {
-	at   target
-	head []byte // request line and Host
+	c    *Client
+	host *host
+	head []byte // request line, Host and what else all Posts begin with
 }
 
-// NewRoute reads a URL, which is called as it is given. The error is always an
+// Route reads a URL, which is called as it is given. The error is always an
 // *Error.
-func NewRoute(url string) (*Route, error) {
+func (c *Client) Route(url string) (*Route, error) {
 	req := fasthttp.AcquireRequest()
 	defer fasthttp.ReleaseRequest(req)
 	req.SetRequestURI(url)
@@ -27,7 +29,7 @@ func NewRoute(url string) (*Route, error) {
 	if err != nil {
 		return nil, &Error{Kind: Connect, Err: err}
 	}
-	r := &Route{at: at}
+	r := &Route{c: c, host: c.pool.hold(at)}
 	r.head = append(append(append(r.head, "POST "...), uri.RequestURI()...), " HTTP/1.1\r\nHost: "...)
 	r.head = append(append(r.head, uri.Host()...), "\r\n"...)
 	if user := uri.Username(); len(user) > 0 {
@@ -41,11 +43,11 @@ func NewRoute(url string) (*Route, error) {
 // milliseconds: Begin makes the call on the caller's goroutine as long as that
 // is so, and Finish is for the others, on a goroutine that has the time.
 //
-//	p := client.Post(route)
+//	p := route.Post()
 //	defer p.Release()
 //	p.Header("Content-Type", "application/json")
 //	p.Body(body)
-//	over, err := p.Begin(patience)
+//	over, err := p.Begin(time.Now(), patience)
 //	if !over {
 //		err = p.Finish(ctx)
 //	}
@@ -54,7 +56,7 @@ type Post struct {
 	Response Response // empty when there was an error
 
 	c    *Client
-	at   target
+	host *host
 	raw  []byte // the whole request
 	sent int    // bytes of it
 
@@ -85,9 +87,9 @@ var (
 
 // Post begins a request to r; Header and then Body complete it. Release gives
 // it back.
-func (c *Client) Post(r *Route) *Post {
+func (r *Route) Post() *Post {
 	p := posts.Get().(*Post)
-	p.c, p.at = c, r.at
+	p.c, p.host = r.c, r.host
 	p.raw = append(p.raw[:0], r.head...)
 	return p
 }
@@ -95,7 +97,7 @@ func (c *Client) Post(r *Route) *Post {
 // Release ends the use of p and of its Response.
 func (p *Post) Release() {
 	if p.slot { // begun, and never finished
-		p.over(false)
+		p.over(false, time.Time{})
 	}
 	p.drop()
 	if p.slow != nil {
@@ -132,16 +134,15 @@ func (p *Post) Body(body []byte) {
 }
 
 // Begin sends the request on an idle connection, if there is one, and waits up
-// to twice patience for a response. over is false when the call has not come
-// to its end by then: Finish brings it there.
-func (p *Post) Begin(patience time.Duration) (over bool, err error) {
-	if p.at.tls || len(p.raw) > eagerSize {
+// to twice patience from now for a response. over is false when the call has
+// not come to its end by then: Finish brings it there.
+func (p *Post) Begin(now time.Time, patience time.Duration) (over bool, err error) {
+	if p.host.at.tls || len(p.raw) > eagerSize {
 		return false, nil // a TLS connection does not survive a write given up
 	}
-	now := time.Now()
-	cn, err := p.c.pool.take(p.at, false, now)
+	cn, err := p.c.pool.take(p.host, false, now)
 	if err != nil {
-		return true, p.c.fail(Connect, p.at, "cannot be reached", err)
+		return true, p.c.fail(Connect, p.host.at, "cannot be reached", err)
 	}
 	p.slot, p.cn = true, cn
 	if cn == nil {
@@ -157,11 +158,13 @@ func (p *Post) Begin(patience time.Duration) (over bool, err error) {
 	if p.write(cn) != nil {
 		return false, nil
 	}
-	return p.peek()
+	return p.peek(now)
 }
 
-// peek reads what has come of the response, and parses it if that is all.
-func (p *Post) peek() (over bool, err error) {
+// peek reads what has come of the response, and parses it if that is all. The
+// connection is then idle from the beginning of the call, now, on: a little
+// early is safe, and saves a look at the clock.
+func (p *Post) peek(now time.Time) (over bool, err error) {
 	cn := p.cn
 	p.in = reads.Get().(*[]byte)
 	n, _ := cn.receive(*p.in) // its error waits in cn.failed
@@ -172,7 +175,7 @@ func (p *Post) peek() (over bool, err error) {
 	read := (*p.in)[:n]
 	if resp, closes, ok := plain(read, p.c.cfg.MaxResponse); ok {
 		p.Response = resp
-		p.over(!closes && cn.failed == nil)
+		p.over(!closes && cn.failed == nil, now)
 		return true, nil
 	}
 	cn.ahead, cn.dry, cn.short = read, true, false
@@ -184,9 +187,9 @@ func (p *Post) peek() (over bool, err error) {
 		return false, nil
 	}
 	if err != nil {
-		err = p.c.broken(context.Background(), cn, p.at, status, err)
+		err = p.c.broken(context.Background(), cn, p.host.at, status, err)
 	}
-	p.over(err == nil && reusable(cn, p, resp, unread))
+	p.over(err == nil && reusable(cn, p, resp, unread), now)
 	return true, p.answered(err)
 }
 
@@ -215,10 +218,10 @@ func (p *Post) Finish(ctx context.Context) error {
 
 func (p *Post) finish(ctx context.Context, resp *fasthttp.Response) error {
 	if !p.slot {
-		return p.c.do(ctx, p.at, p, resp)
+		return p.c.do(ctx, p.host, p, resp)
 	}
 	if p.cn == nil {
-		cn, err := p.c.open(ctx, p.at)
+		cn, err := p.c.open(ctx, p.host)
 		if err != nil {
 			p.slot = false
 			return err
@@ -227,21 +230,21 @@ func (p *Post) finish(ctx context.Context, resp *fasthttp.Response) error {
 		cn.begin()
 	}
 	if err := p.cn.failed; err != nil && !isTimeout(err) && p.cn.got == 0 && p.cn.reused {
-		p.over(false)
-		return p.c.repeat(ctx, p.at, p, resp, errStale)
+		p.over(false, time.Time{})
+		return p.c.repeat(ctx, p.host, p, resp, errStale)
 	}
 	p.cn.failed = nil
-	healthy, err := p.c.exchange(ctx, p.cn, p.at, p, resp)
-	p.over(healthy)
-	return p.c.repeat(ctx, p.at, p, resp, err)
+	healthy, err := p.c.exchange(ctx, p.cn, p.host.at, p, resp)
+	p.over(healthy, time.Now())
+	return p.c.repeat(ctx, p.host, p, resp, err)
 }
 
 // over gives back what the call held of the pool.
-func (p *Post) over(healthy bool) {
+func (p *Post) over(healthy bool, now time.Time) {
 	if p.cn == nil {
-		p.c.pool.give(p.at, nil)
+		p.c.pool.give(p.host, nil, now)
 	} else {
-		p.c.settle(p.at, p.cn, healthy)
+		p.c.settle(p.host, p.cn, healthy, now)
 	}
 	p.slot, p.cn = false, nil
 }
