@@ -48,17 +48,15 @@ type Call struct {
 }
 
 // at is c with another path.
-func (c *Call) at(path string) *Call {
-	moved := *c
-	moved.Path = path
-	return &moved
+func (c Call) at(path string) Call {
+	c.Path = path
+	return c
 }
 
 // Backend is safe for concurrent use.
 type Backend struct {
-	cfg            Config
-	service, appID string // of cfg, as header values
-	breaker        *gobreaker.TwoStepCircuitBreaker[struct{}]
+	cfg     Config
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	mu     sync.Mutex
 	seen   map[string]bool         // paths whose 4xx was logged, at most maxSeen
@@ -79,7 +77,7 @@ const statusTooEarly = 425
 
 // New returns the backend of one service.
 func New(cfg Config) *Backend {
-	b := &Backend{cfg: cfg, service: headerValue(cfg.Service), appID: headerValue(cfg.AppID), seen: map[string]bool{}, routes: map[string]*httpc.Route{}}
+	b := &Backend{cfg: cfg, seen: map[string]bool{}, routes: map[string]*httpc.Route{}}
 	b.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        cfg.Service,
 		MaxRequests: 1,
@@ -98,29 +96,29 @@ func (b *Backend) Open() bool { return b.breaker.State() == gobreaker.StateOpen 
 
 // Post delivers one push and reads the answer. It waits for a slot in the line
 // and for the backend until ctx ends. The error is always an *Error.
-func (b *Backend) Post(ctx context.Context, c *Call) (msg.Answer, error) {
-	ans, rest, err := b.Begin(c, 0)
+func (b *Backend) Post(ctx context.Context, c Call) (msg.Answer, error) {
+	ans, rest, err := b.Begin(c, time.Time{}, 0)
 	if rest != nil {
 		return rest(ctx)
 	}
 	return ans, err
 }
 
-// Begin is Post as far as it comes within twice patience, on the caller's
-// goroutine. rest is nil when that was the end; otherwise it must be called
-// once and brings the end, as Post would.
-func (b *Backend) Begin(c *Call, patience time.Duration) (ans msg.Answer, rest func(context.Context) (msg.Answer, error), err error) {
+// Begin is Post as far as it comes within twice patience from now, on the
+// caller's goroutine. rest is nil when that was the end; otherwise it must be
+// called once and brings the end, as Post would.
+func (b *Backend) Begin(c Call, now time.Time, patience time.Duration) (ans msg.Answer, rest func(context.Context) (msg.Answer, error), err error) {
 	done, err := b.allow()
 	if err != nil {
 		return msg.Answer{}, nil, err
 	}
-	x, ans, err := b.begin(c, patience)
+	x, ans, err := b.begin(&c, now, patience)
 	switch {
 	case x != nil:
 		return msg.Answer{}, x.later(done), nil
 	case isUnhandled(err):
 		done(nil)
-		return msg.Answer{}, b.later(c, err), nil
+		return msg.Answer{}, b.later(&c, err), nil
 	}
 	done(judged(err))
 	return ans, nil, err
@@ -132,15 +130,17 @@ func (x *exchange) later(done func(error)) func(context.Context) (msg.Answer, er
 		ans, err := x.finish(ctx)
 		done(judged(err))
 		if isUnhandled(err) {
-			return x.b.unhandled(ctx, x.c, err)
+			return x.b.unhandled(ctx, &x.c, err)
 		}
 		return ans, err
 	}
 }
 
-// later is what follows a call that the backend did not want.
+// later is what follows a call that the backend did not want. Only a copy of c
+// outlives it, so that other calls stay on the stack.
 func (b *Backend) later(c *Call, err error) func(context.Context) (msg.Answer, error) {
-	return func(ctx context.Context) (msg.Answer, error) { return b.unhandled(ctx, c, err) }
+	kept := *c
+	return func(ctx context.Context) (msg.Answer, error) { return b.unhandled(ctx, &kept, err) }
 }
 
 // allow asks the breaker for a call; done tells it how that ended.
@@ -190,7 +190,7 @@ func (b *Backend) unhandled(ctx context.Context, c *Call, err error) (msg.Answer
 }
 
 // once is a call whose answer stands, whatever it is.
-func (b *Backend) once(ctx context.Context, c *Call) (msg.Answer, error) {
+func (b *Backend) once(ctx context.Context, c Call) (msg.Answer, error) {
 	done, err := b.allow()
 	if err != nil {
 		return msg.Answer{}, err
@@ -200,11 +200,9 @@ func (b *Backend) once(ctx context.Context, c *Call) (msg.Answer, error) {
 	return ans, err
 }
 
-// fill writes the call into p: section "Calls to a backend" of the contract.
+// fill writes the call into p, behind what its route says of all calls: section
+// "Calls to a backend" of the contract.
 func (b *Backend) fill(p *httpc.Post, c *Call) {
-	p.Header("Content-Type", "application/json; charset=UTF-8")
-	p.Header("X-Wx-Service", b.service)
-	p.Header("X-Wx-Appid", b.appID)
 	p.Header("X-Wx-Openid", headerValue(c.OpenID))
 	p.Header("X-Wx-Push-Id", c.PushID)
 	if c.Traceparent != "" {
@@ -232,6 +230,9 @@ func (b *Backend) route(path string) (*httpc.Route, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.Header("Content-Type", "application/json; charset=UTF-8")
+	r.Header("X-Wx-Service", headerValue(b.cfg.Service))
+	r.Header("X-Wx-Appid", headerValue(b.cfg.AppID))
 	b.mu.Lock()
 	if len(b.routes) < maxSeen {
 		b.routes[strings.Clone(path)] = r

@@ -27,7 +27,7 @@ func TestStatuses(t *testing.T) {
 			w.WriteHeader(status)
 			io.WriteString(w, body)
 		})
-		ans, err := b.Post(t.Context(), &Call{Path: "/msg/text", OpenID: "user"})
+		ans, err := b.Post(t.Context(), Call{Path: "/msg/text", OpenID: "user"})
 		got := fmt.Sprint(len(ans.Replies))
 		switch {
 		case err != nil:
@@ -85,7 +85,7 @@ func TestMend(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]string{302: "msg-proxy-pass", 401: "backend-secret", 403: "backend-secret"} {
 		b := newServed(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
-		if _, err := b.Post(t.Context(), &Call{Path: "/msg/text"}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := b.Post(t.Context(), Call{Path: "/msg/text"}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%d: %v, want it to name %s", status, err, want)
 		}
 	}
@@ -117,7 +117,7 @@ func TestTransport(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), within)
 		defer cancel()
-		if _, err := b.Post(ctx, &Call{Path: path}); FateOf(err) != want {
+		if _, err := b.Post(ctx, Call{Path: path}); FateOf(err) != want {
 			t.Errorf("%s: %v, want %s", path, err, want)
 		}
 	}
@@ -146,7 +146,7 @@ func TestCall(t *testing.T) {
 		Path: "/msg/text", OpenID: "oUser-1_x", PushID: "44d07c1e16671e894ca58e074c43f8a1", Body: []byte(`{"Content":"你好"}`),
 		Attempt: 3, ReplyWithin: 4 * time.Second, Late: "pickup",
 	}
-	if _, err := b.Post(t.Context(), &call); err != nil {
+	if _, err := b.Post(t.Context(), call); err != nil {
 		t.Fatal(err)
 	}
 	if got.Method != "POST" || got.RequestURI != "/in?to=/msg/text" || string(body) != string(call.Body) {
@@ -166,7 +166,7 @@ func TestCall(t *testing.T) {
 	}
 	cfg.Secret = ""
 	b = New(cfg)
-	if _, err := b.Post(t.Context(), &Call{Path: "/msg/text", OpenID: "a\r\nX-Evil: 1", ReplyWithin: -time.Second}); err != nil {
+	if _, err := b.Post(t.Context(), Call{Path: "/msg/text", OpenID: "a\r\nX-Evil: 1", ReplyWithin: -time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	if h := got.Header; h.Get("Webhook-Id") != "" || h.Get("X-Evil") != "" || h.Get("X-Wx-Openid") != "a%0D%0AX-Evil:%201" || h.Get("X-Wx-Reply-Within") != "0" {
@@ -190,7 +190,7 @@ func TestBreaker(t *testing.T) {
 		defer client.CloseIdle()
 		b := New(Config{Base: s.URL, HTTP: client, Line: NewLine(4), Log: slog.New(slog.DiscardHandler)})
 		post := func() error {
-			_, err := b.Post(t.Context(), &Call{Path: "/msg/text", OpenID: "user"})
+			_, err := b.Post(t.Context(), Call{Path: "/msg/text", OpenID: "user"})
 			return err
 		}
 		status.Store(404)

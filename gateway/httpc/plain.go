@@ -1,9 +1,6 @@
 package httpc
 
-import (
-	"bytes"
-	"strings"
-)
+import "strings"
 
 // plain reads a response that lies whole in b and has nothing unusual in its
 // headers, as nearly all have not: fasthttp takes several times as long, since
@@ -25,7 +22,7 @@ func plain(b []byte, maxBody int) (r Response, closes, ok bool) {
 		return Response{}, false, false
 	}
 	length := -1
-	for !bytes.HasPrefix(b, crlf) {
+	for len(b) < len(crlf) || string(b[:len(crlf)]) != crlf {
 		var name, value []byte
 		if name, value, b, ok = cutHeader(b); !ok {
 			return Response{}, false, false
@@ -62,7 +59,7 @@ func plain(b []byte, maxBody int) (r Response, closes, ok bool) {
 	return r, closes, true
 }
 
-var crlf = []byte("\r\n")
+const crlf = "\r\n"
 
 // cutLine cuts off the first line of b. ok is false where it does not end in
 // CR LF, or holds more than printable ASCII.

@@ -39,6 +39,12 @@ func (c *Client) Route(url string) (*Route, error) {
 	return r, nil
 }
 
+// Header adds a header to all Posts that are made from then on, as Post.Header
+// does to one.
+func (r *Route) Header(name, value string) {
+	r.head = append(append(append(append(r.head, name...), ": "...), value...), "\r\n"...)
+}
+
 // A Post is a POST request with the response to it. Most servers answer within
 // milliseconds: Begin makes the call on the caller's goroutine as long as that
 // is so, and Finish is for the others, on a goroutine that has the time.
