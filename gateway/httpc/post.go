@@ -120,17 +120,17 @@ func (p *Post) Release() {
 // Header adds a header whose value has the given parts. Neither they nor name
 // may hold line ends.
 func (p *Post) Header(name string, value ...string) {
-	p.raw = append(append(p.raw, name...), ": "...)
+	raw := append(append(p.raw, name...), ": "...)
 	for _, part := range value {
-		p.raw = append(p.raw, part...)
+		raw = append(raw, part...)
 	}
-	p.raw = append(p.raw, "\r\n"...)
+	p.raw = append(raw, "\r\n"...)
 }
 
 // Number adds a header with a number.
 func (p *Post) Number(name string, value int64) {
-	p.raw = append(append(p.raw, name...), ": "...)
-	p.raw = append(strconv.AppendInt(p.raw, value, 10), "\r\n"...)
+	raw := append(append(p.raw, name...), ": "...)
+	p.raw = append(strconv.AppendInt(raw, value, 10), "\r\n"...)
 }
 
 // Body completes the request.
