@@ -382,12 +382,12 @@ func TestLateAnswersKeepTheOrderOfTheQuestions(t *testing.T) {
 // orderedBackend answers with the push id, each after its own delay.
 type orderedBackend struct{ delay map[string]time.Duration }
 
-func (b *orderedBackend) Post(ctx context.Context, c *Call) (msg.Answer, error) {
+func (b *orderedBackend) Post(ctx context.Context, c Call) (msg.Answer, error) {
 	sleep(ctx, b.delay[c.PushID])
 	return textAnswer(c.PushID), nil
 }
 
-func (b *orderedBackend) Begin(c *Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
+func (b *orderedBackend) Begin(c Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
 	return msg.Answer{}, func(ctx context.Context) (msg.Answer, error) { return b.Post(ctx, c) }, nil
 }
 

@@ -24,10 +24,10 @@ import (
 // Backend is what a job calls. An error should be a *Failure.
 type Backend interface {
 	// Post delivers a push and waits for the answer until ctx ends.
-	Post(ctx context.Context, c *Call) (msg.Answer, error)
+	Post(ctx context.Context, c Call) (msg.Answer, error)
 	// Begin is Post as far as it comes within about patience. Where that is not
 	// the end, rest is not nil and must be called once to bring it there.
-	Begin(c *Call, patience time.Duration) (ans msg.Answer, rest func(context.Context) (msg.Answer, error), err error)
+	Begin(c Call, patience time.Duration) (ans msg.Answer, rest func(context.Context) (msg.Answer, error), err error)
 	// Open reports that the backend is known to be dead just now.
 	Open() bool
 }
