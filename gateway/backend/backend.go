@@ -5,6 +5,7 @@ package backend
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,9 +40,9 @@ type Config struct {
 type Call struct {
 	Path        string // "/msg/text"
 	OpenID      string
-	PushID      string // the same for WeChat's retries and our redeliveries
-	Body        []byte // JSON
-	Attempt     int    // how often this push has been sent, from 1
+	PushID      [16]byte // the same for WeChat's retries and our redeliveries
+	Body        []byte   // JSON
+	Attempt     int      // how often this push has been sent, from 1
 	ReplyWithin time.Duration
 	Late        string // how an answer beyond ReplyWithin reaches the user, or "none"
 	Traceparent string // W3C Trace Context of the call's span; "" sends none
@@ -203,17 +204,19 @@ func (b *Backend) once(ctx context.Context, c Call) (msg.Answer, error) {
 // fill writes the call into p, behind what its route says of all calls: section
 // "Calls to a backend" of the contract.
 func (b *Backend) fill(p *httpc.Post, c *Call) {
+	id := hex.EncodeToString(c.PushID[:])
 	p.Header("X-Wx-Openid", headerValue(c.OpenID))
-	p.Header("X-Wx-Push-Id", c.PushID)
+	p.Header("X-Wx-Push-Id", id)
 	if c.Traceparent != "" {
 		p.Header("traceparent", c.Traceparent)
 	}
 	p.Number("X-Wx-Attempt", int64(c.Attempt))
 	p.Number("X-Wx-Reply-Within", max(0, c.ReplyWithin.Milliseconds()))
 	p.Header("X-Wx-Late", c.Late)
-	p.Header("X-Request-Id", c.PushID, "-", strconv.Itoa(c.Attempt))
+	p.Header("X-Request-Id", id, "-", strconv.Itoa(c.Attempt))
 	if b.cfg.Secret != "" {
-		httpc.Sign(func(name, value string) { p.Header(name, value) }, b.cfg.Secret, c.PushID, time.Now(), c.Body)
+		id := hex.EncodeToString(c.PushID[:]) // again: Sign would take the other one to the heap
+		httpc.Sign(func(name, value string) { p.Header(name, value) }, b.cfg.Secret, id, time.Now(), c.Body)
 	}
 	p.Body(c.Body)
 }

@@ -143,7 +143,7 @@ func TestCall(t *testing.T) {
 	cfg.Service, cfg.Secret = "主号 a", "a-secret-of-more-than-24-bytes another-secret-of-more-than-24"
 	b := New(cfg)
 	call := Call{
-		Path: "/msg/text", OpenID: "oUser-1_x", PushID: "44d07c1e16671e894ca58e074c43f8a1", Body: []byte(`{"Content":"你好"}`),
+		Path: "/msg/text", OpenID: "oUser-1_x", PushID: [16]byte([]byte("D\xd0|\x1e\x16g\x1e\x89L\xa5\x8e\x07LC\xf8\xa1")), Body: []byte(`{"Content":"你好"}`),
 		Attempt: 3, ReplyWithin: 4 * time.Second, Late: "pickup",
 	}
 	if _, err := b.Post(t.Context(), call); err != nil {
@@ -152,10 +152,11 @@ func TestCall(t *testing.T) {
 	if got.Method != "POST" || got.RequestURI != "/in?to=/msg/text" || string(body) != string(call.Body) {
 		t.Errorf("%s %s %s", got.Method, got.RequestURI, body)
 	}
+	const pushID = "44d07c1e16671e894ca58e074c43f8a1"
 	for key, want := range map[string]string{
 		"Content-Type": "application/json; charset=UTF-8", "X-Wx-Service": "%E4%B8%BB%E5%8F%B7%20a", "X-Wx-Appid": "wx1",
-		"X-Wx-Openid": "oUser-1_x", "X-Wx-Push-Id": call.PushID, "X-Wx-Attempt": "3", "X-Wx-Late": "pickup",
-		"X-Request-Id": call.PushID + "-3", "Webhook-Id": call.PushID,
+		"X-Wx-Openid": "oUser-1_x", "X-Wx-Push-Id": pushID, "X-Wx-Attempt": "3", "X-Wx-Late": "pickup",
+		"X-Request-Id": pushID + "-3", "Webhook-Id": pushID,
 	} {
 		if h := got.Header.Get(key); h != want {
 			t.Errorf("%s: %q, want %q", key, h, want)

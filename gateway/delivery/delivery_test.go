@@ -270,7 +270,7 @@ func TestFailedPushIsDeliveredAgainInOrder(t *testing.T) {
 			t.Fatalf("%d redeliveries, want 3", got)
 		}
 		for i, c := range h.backend.all() {
-			if want := testPush(i, "msg/text").ID.String(); c.PushID != want {
+			if want := testPush(i, "msg/text").ID; c.PushID != want {
 				t.Errorf("redelivery %d is push %s, want the order of arrival", i, c.PushID)
 			}
 			if c.Attempt < 2 {
@@ -383,8 +383,8 @@ func TestLateAnswersKeepTheOrderOfTheQuestions(t *testing.T) {
 type orderedBackend struct{ delay map[string]time.Duration }
 
 func (b *orderedBackend) Post(ctx context.Context, c Call) (msg.Answer, error) {
-	sleep(ctx, b.delay[c.PushID])
-	return textAnswer(c.PushID), nil
+	sleep(ctx, b.delay[c.PushID.String()])
+	return textAnswer(c.PushID.String()), nil
 }
 
 func (b *orderedBackend) Begin(c Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {

@@ -34,13 +34,14 @@ type Backend interface {
 
 // Call is one delivery of a push to its backend.
 type Call struct {
-	Path, OpenID, PushID string
-	Body                 []byte
-	Attempt              int           // how often this push has been sent, from 1
-	ReplyWithin          time.Duration // left for an inline answer
-	Late                 Via           // the way of a later one
-	Traceparent          string        // of the attempt that this call is part of; "" for none
-	Origin               string        // a redelivery's: the Traceparent of the push when it came
+	Path, OpenID string
+	PushID       ID
+	Body         []byte
+	Attempt      int           // how often this push has been sent, from 1
+	ReplyWithin  time.Duration // left for an inline answer
+	Late         Via           // the way of a later one
+	Traceparent  string        // of the attempt that this call is part of; "" for none
+	Origin       string        // a redelivery's: the Traceparent of the push when it came
 }
 
 // Failure is a call that brought no answer, and what that means for the push.

@@ -61,7 +61,7 @@ type halfDead struct {
 }
 
 func (b *halfDead) Post(ctx context.Context, c Call) (msg.Answer, error) {
-	if c.PushID == b.dead {
+	if c.PushID.String() == b.dead {
 		return msg.Answer{}, &Failure{Keep: true, Err: errors.New("backend answered 500")}
 	}
 	return b.orderedBackend.Post(ctx, c)

@@ -119,7 +119,7 @@ func (e *Engine) call(ctx context.Context, j *job, body []byte, rest rest, withi
 func (e *Engine) nextCall(j *job, body []byte, within time.Duration) Call {
 	p := j.push
 	return Call{
-		Path: p.Path, OpenID: p.OpenID, PushID: p.ID.String(), Body: body,
+		Path: p.Path, OpenID: p.OpenID, PushID: p.ID, Body: body,
 		Attempt: int(j.calls.Add(1)), ReplyWithin: within - time.Since(j.first), Late: j.svc.via(), Traceparent: p.Traceparent,
 	}
 }

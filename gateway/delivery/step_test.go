@@ -123,7 +123,7 @@ func TestClockStepsRedelivery(t *testing.T) {
 				want = append(want, testPush(i, "event/VIEW").ID.String())
 			}
 			for _, c := range h.backend.all() {
-				got = append(got, c.PushID)
+				got = append(got, c.PushID.String())
 			}
 			if !slices.Equal(got, want) {
 				t.Errorf("delivered %v, want %v: each once, in order", got, want)
