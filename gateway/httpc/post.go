@@ -68,7 +68,7 @@ type Post struct {
 
 	slot bool               // a place in the pool is taken
 	cn   *conn              // the connection that the request went out on
-	in   *[]byte            // what Begin has read
+	in   *[]byte            // what Begin has read; nil while a slow answer is waited for
 	slow *fasthttp.Response // where the response is not plain
 }
 
@@ -105,7 +105,6 @@ func (p *Post) Release() {
 	if p.slot { // begun, and never finished
 		p.over(false, time.Time{})
 	}
-	p.drop()
 	if p.slow != nil {
 		fasthttp.ReleaseResponse(p.slow)
 	}
@@ -113,7 +112,7 @@ func (p *Post) Release() {
 	if cap(raw) > keepBuffer {
 		raw = nil
 	}
-	*p = Post{raw: raw}
+	*p = Post{raw: raw, in: p.in}
 	posts.Put(p)
 }
 
@@ -172,10 +171,13 @@ func (p *Post) Begin(now time.Time, patience time.Duration) (over bool, err erro
 // early is safe, and saves a look at the clock.
 func (p *Post) peek(now time.Time) (over bool, err error) {
 	cn := p.cn
-	p.in = reads.Get().(*[]byte)
+	if p.in == nil {
+		p.in = reads.Get().(*[]byte)
+	}
 	n, _ := cn.receive(*p.in) // its error waits in cn.failed
 	if n == 0 {
-		p.drop()
+		reads.Put(p.in)
+		p.in = nil
 		return false, nil
 	}
 	read := (*p.in)[:n]
@@ -253,13 +255,6 @@ func (p *Post) over(healthy bool, now time.Time) {
 		p.c.settle(p.host, p.cn, healthy, now)
 	}
 	p.slot, p.cn = false, nil
-}
-
-func (p *Post) drop() {
-	if p.in != nil {
-		reads.Put(p.in)
-		p.in = nil
-	}
 }
 
 func (p *Post) write(cn *conn) error {
