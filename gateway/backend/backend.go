@@ -57,6 +57,7 @@ func (c Call) at(path string) Call {
 // Backend is safe for concurrent use.
 type Backend struct {
 	cfg     Config
+	signer  *httpc.Signer // nil without a secret
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	mu     sync.Mutex
@@ -79,6 +80,9 @@ const statusTooEarly = 425
 // New returns the backend of one service.
 func New(cfg Config) *Backend {
 	b := &Backend{cfg: cfg, seen: map[string]bool{}, routes: map[string]*httpc.Route{}}
+	if cfg.Secret != "" {
+		b.signer = httpc.NewSigner(cfg.Secret)
+	}
 	b.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        cfg.Service,
 		MaxRequests: 1,
@@ -214,9 +218,9 @@ func (b *Backend) fill(p *httpc.Post, c *Call) {
 	p.Number("X-Wx-Reply-Within", max(0, c.ReplyWithin.Milliseconds()))
 	p.Header("X-Wx-Late", c.Late)
 	p.Header("X-Request-Id", id, "-", strconv.Itoa(c.Attempt))
-	if b.cfg.Secret != "" {
+	if b.signer != nil {
 		id := hex.EncodeToString(c.PushID[:]) // again: Sign would take the other one to the heap
-		httpc.Sign(func(name, value string) { p.Header(name, value) }, b.cfg.Secret, id, time.Now(), c.Body)
+		b.signer.Sign(func(name, value string) { p.Header(name, value) }, id, time.Now(), c.Body)
 	}
 	p.Body(c.Body)
 }
