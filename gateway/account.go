@@ -215,17 +215,17 @@ type poster struct {
 	*backend.Backend
 }
 
-func (p *poster) Post(ctx context.Context, c *delivery.Call) (msg.Answer, error) {
+func (p *poster) Post(ctx context.Context, c delivery.Call) (msg.Answer, error) {
 	began := time.Now()
-	span := startCall(p.tracer, p.service, c, began)
-	ans, err := p.Backend.Post(ctx, backendCall(c, span))
+	span := startCall(p.tracer, p.service, &c, began)
+	ans, err := p.Backend.Post(ctx, backendCall(&c, span))
 	return ans, p.ended(span, began, err)
 }
 
-func (p *poster) Begin(c *delivery.Call, patience time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
+func (p *poster) Begin(c delivery.Call, patience time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
 	began := time.Now()
-	span := startCall(p.tracer, p.service, c, began)
-	ans, rest, err := p.Backend.Begin(backendCall(c, span), patience)
+	span := startCall(p.tracer, p.service, &c, began)
+	ans, rest, err := p.Backend.Begin(backendCall(&c, span), began, patience)
 	if rest == nil {
 		return ans, nil, p.ended(span, began, err)
 	}
@@ -235,8 +235,8 @@ func (p *poster) Begin(c *delivery.Call, patience time.Duration) (msg.Answer, fu
 	}, nil
 }
 
-func backendCall(c *delivery.Call, span *trace.Span) *backend.Call {
-	return &backend.Call{
+func backendCall(c *delivery.Call, span *trace.Span) backend.Call {
+	return backend.Call{
 		Path: c.Path, OpenID: c.OpenID, PushID: c.PushID, Body: c.Body,
 		Attempt: c.Attempt, ReplyWithin: c.ReplyWithin, Late: string(c.Late),
 		Traceparent: span.Traceparent(),

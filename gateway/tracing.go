@@ -87,7 +87,7 @@ func startCall(t *trace.Tracer, service string, c *delivery.Call, at time.Time) 
 	s := t.Start("backend call", trace.Client, c.Traceparent, at)
 	s.Set(attrService, service)
 	s.Set(attrKind, c.Path[min(1, len(c.Path)):])
-	s.Set(attrPush, c.PushID)
+	s.Set(attrPush, c.PushID.String())
 	s.SetInt(attrAttempt, c.Attempt)
 	if id := trace.TraceID(c.Origin); id != "" {
 		s.Set(attrOrigin, id)

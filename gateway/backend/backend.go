@@ -5,6 +5,7 @@ package backend
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,26 +40,25 @@ type Config struct {
 type Call struct {
 	Path        string // "/msg/text"
 	OpenID      string
-	PushID      string // the same for WeChat's retries and our redeliveries
-	Body        []byte // JSON
-	Attempt     int    // how often this push has been sent, from 1
+	PushID      [16]byte // the same for WeChat's retries and our redeliveries
+	Body        []byte   // JSON
+	Attempt     int      // how often this push has been sent, from 1
 	ReplyWithin time.Duration
 	Late        string // how an answer beyond ReplyWithin reaches the user, or "none"
 	Traceparent string // W3C Trace Context of the call's span; "" sends none
 }
 
 // at is c with another path.
-func (c *Call) at(path string) *Call {
-	moved := *c
-	moved.Path = path
-	return &moved
+func (c Call) at(path string) Call {
+	c.Path = path
+	return c
 }
 
 // Backend is safe for concurrent use.
 type Backend struct {
-	cfg            Config
-	service, appID string // of cfg, as header values
-	breaker        *gobreaker.TwoStepCircuitBreaker[struct{}]
+	cfg     Config
+	signer  *httpc.Signer // nil without a secret
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	mu     sync.Mutex
 	seen   map[string]bool         // paths whose 4xx was logged, at most maxSeen
@@ -79,7 +79,10 @@ const statusTooEarly = 425
 
 // New returns the backend of one service.
 func New(cfg Config) *Backend {
-	b := &Backend{cfg: cfg, service: headerValue(cfg.Service), appID: headerValue(cfg.AppID), seen: map[string]bool{}, routes: map[string]*httpc.Route{}}
+	b := &Backend{cfg: cfg, seen: map[string]bool{}, routes: map[string]*httpc.Route{}}
+	if cfg.Secret != "" {
+		b.signer = httpc.NewSigner(cfg.Secret)
+	}
 	b.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        cfg.Service,
 		MaxRequests: 1,
@@ -98,29 +101,29 @@ func (b *Backend) Open() bool { return b.breaker.State() == gobreaker.StateOpen 
 
 // Post delivers one push and reads the answer. It waits for a slot in the line
 // and for the backend until ctx ends. The error is always an *Error.
-func (b *Backend) Post(ctx context.Context, c *Call) (msg.Answer, error) {
-	ans, rest, err := b.Begin(c, 0)
+func (b *Backend) Post(ctx context.Context, c Call) (msg.Answer, error) {
+	ans, rest, err := b.Begin(c, time.Time{}, 0)
 	if rest != nil {
 		return rest(ctx)
 	}
 	return ans, err
 }
 
-// Begin is Post as far as it comes within twice patience, on the caller's
-// goroutine. rest is nil when that was the end; otherwise it must be called
-// once and brings the end, as Post would.
-func (b *Backend) Begin(c *Call, patience time.Duration) (ans msg.Answer, rest func(context.Context) (msg.Answer, error), err error) {
+// Begin is Post as far as it comes within twice patience from now, on the
+// caller's goroutine. rest is nil when that was the end; otherwise it must be
+// called once and brings the end, as Post would.
+func (b *Backend) Begin(c Call, now time.Time, patience time.Duration) (ans msg.Answer, rest func(context.Context) (msg.Answer, error), err error) {
 	done, err := b.allow()
 	if err != nil {
 		return msg.Answer{}, nil, err
 	}
-	x, ans, err := b.begin(c, patience)
+	x, ans, err := b.begin(&c, now, patience)
 	switch {
 	case x != nil:
 		return msg.Answer{}, x.later(done), nil
 	case isUnhandled(err):
 		done(nil)
-		return msg.Answer{}, b.later(c, err), nil
+		return msg.Answer{}, b.later(&c, err), nil
 	}
 	done(judged(err))
 	return ans, nil, err
@@ -132,15 +135,17 @@ func (x *exchange) later(done func(error)) func(context.Context) (msg.Answer, er
 		ans, err := x.finish(ctx)
 		done(judged(err))
 		if isUnhandled(err) {
-			return x.b.unhandled(ctx, x.c, err)
+			return x.b.unhandled(ctx, &x.c, err)
 		}
 		return ans, err
 	}
 }
 
-// later is what follows a call that the backend did not want.
+// later is what follows a call that the backend did not want. Only a copy of c
+// outlives it, so that other calls stay on the stack.
 func (b *Backend) later(c *Call, err error) func(context.Context) (msg.Answer, error) {
-	return func(ctx context.Context) (msg.Answer, error) { return b.unhandled(ctx, c, err) }
+	kept := *c
+	return func(ctx context.Context) (msg.Answer, error) { return b.unhandled(ctx, &kept, err) }
 }
 
 // allow asks the breaker for a call; done tells it how that ended.
@@ -190,7 +195,7 @@ func (b *Backend) unhandled(ctx context.Context, c *Call, err error) (msg.Answer
 }
 
 // once is a call whose answer stands, whatever it is.
-func (b *Backend) once(ctx context.Context, c *Call) (msg.Answer, error) {
+func (b *Backend) once(ctx context.Context, c Call) (msg.Answer, error) {
 	done, err := b.allow()
 	if err != nil {
 		return msg.Answer{}, err
@@ -200,22 +205,22 @@ func (b *Backend) once(ctx context.Context, c *Call) (msg.Answer, error) {
 	return ans, err
 }
 
-// fill writes the call into p: section "Calls to a backend" of the contract.
+// fill writes the call into p, behind what its route says of all calls: section
+// "Calls to a backend" of the contract.
 func (b *Backend) fill(p *httpc.Post, c *Call) {
-	p.Header("Content-Type", "application/json; charset=UTF-8")
-	p.Header("X-Wx-Service", b.service)
-	p.Header("X-Wx-Appid", b.appID)
+	id := hex.EncodeToString(c.PushID[:])
 	p.Header("X-Wx-Openid", headerValue(c.OpenID))
-	p.Header("X-Wx-Push-Id", c.PushID)
+	p.Header("X-Wx-Push-Id", id)
 	if c.Traceparent != "" {
 		p.Header("traceparent", c.Traceparent)
 	}
 	p.Number("X-Wx-Attempt", int64(c.Attempt))
 	p.Number("X-Wx-Reply-Within", max(0, c.ReplyWithin.Milliseconds()))
 	p.Header("X-Wx-Late", c.Late)
-	p.Header("X-Request-Id", c.PushID, "-", strconv.Itoa(c.Attempt))
-	if b.cfg.Secret != "" {
-		httpc.Sign(func(name, value string) { p.Header(name, value) }, b.cfg.Secret, c.PushID, time.Now(), c.Body)
+	p.Header("X-Request-Id", id, "-", strconv.Itoa(c.Attempt))
+	if b.signer != nil {
+		id := hex.EncodeToString(c.PushID[:]) // again: Sign would take the other one to the heap
+		b.signer.Sign(func(name, value string) { p.Header(name, value) }, id, time.Now(), c.Body)
 	}
 	p.Body(c.Body)
 }
@@ -228,10 +233,13 @@ func (b *Backend) route(path string) (*httpc.Route, error) {
 	if r != nil {
 		return r, nil
 	}
-	r, err := httpc.NewRoute(b.cfg.Base + path)
+	r, err := b.cfg.HTTP.Route(b.cfg.Base + path)
 	if err != nil {
 		return nil, err
 	}
+	r.Header("Content-Type", "application/json; charset=UTF-8")
+	r.Header("X-Wx-Service", headerValue(b.cfg.Service))
+	r.Header("X-Wx-Appid", headerValue(b.cfg.AppID))
 	b.mu.Lock()
 	if len(b.routes) < maxSeen {
 		b.routes[strings.Clone(path)] = r
@@ -242,13 +250,13 @@ func (b *Backend) route(path string) (*httpc.Route, error) {
 
 // read turns the backend's response into an answer or a fate: the table "What
 // a backend may answer".
-func (b *Backend) read(c *Call, resp *fasthttp.Response) (msg.Answer, error) {
-	status := resp.StatusCode()
+func (b *Backend) read(c *Call, resp *httpc.Response) (msg.Answer, error) {
+	status := resp.Status
 	switch {
 	case status == fasthttp.StatusAccepted && !b.cfg.AnyDone:
 		return msg.Answer{Async: true}, nil
 	case status >= 200 && status < 300:
-		ans, err := msg.ParseAnswer(string(resp.Header.ContentType()), resp.Body())
+		ans, err := msg.ParseAnswer(string(resp.ContentType), resp.Body)
 		if b.cfg.AnyDone && (err != nil || ans.Async) {
 			return msg.Answer{}, nil
 		}

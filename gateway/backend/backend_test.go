@@ -27,7 +27,7 @@ func TestStatuses(t *testing.T) {
 			w.WriteHeader(status)
 			io.WriteString(w, body)
 		})
-		ans, err := b.Post(t.Context(), &Call{Path: "/msg/text", OpenID: "user"})
+		ans, err := b.Post(t.Context(), Call{Path: "/msg/text", OpenID: "user"})
 		got := fmt.Sprint(len(ans.Replies))
 		switch {
 		case err != nil:
@@ -85,7 +85,7 @@ func TestMend(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]string{302: "msg-proxy-pass", 401: "backend-secret", 403: "backend-secret"} {
 		b := newServed(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
-		if _, err := b.Post(t.Context(), &Call{Path: "/msg/text"}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := b.Post(t.Context(), Call{Path: "/msg/text"}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%d: %v, want it to name %s", status, err, want)
 		}
 	}
@@ -117,7 +117,7 @@ func TestTransport(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), within)
 		defer cancel()
-		if _, err := b.Post(ctx, &Call{Path: path}); FateOf(err) != want {
+		if _, err := b.Post(ctx, Call{Path: path}); FateOf(err) != want {
 			t.Errorf("%s: %v, want %s", path, err, want)
 		}
 	}
@@ -143,19 +143,20 @@ func TestCall(t *testing.T) {
 	cfg.Service, cfg.Secret = "主号 a", "a-secret-of-more-than-24-bytes another-secret-of-more-than-24"
 	b := New(cfg)
 	call := Call{
-		Path: "/msg/text", OpenID: "oUser-1_x", PushID: "44d07c1e16671e894ca58e074c43f8a1", Body: []byte(`{"Content":"你好"}`),
+		Path: "/msg/text", OpenID: "oUser-1_x", PushID: [16]byte([]byte("D\xd0|\x1e\x16g\x1e\x89L\xa5\x8e\x07LC\xf8\xa1")), Body: []byte(`{"Content":"你好"}`),
 		Attempt: 3, ReplyWithin: 4 * time.Second, Late: "pickup",
 	}
-	if _, err := b.Post(t.Context(), &call); err != nil {
+	if _, err := b.Post(t.Context(), call); err != nil {
 		t.Fatal(err)
 	}
 	if got.Method != "POST" || got.RequestURI != "/in?to=/msg/text" || string(body) != string(call.Body) {
 		t.Errorf("%s %s %s", got.Method, got.RequestURI, body)
 	}
+	const pushID = "44d07c1e16671e894ca58e074c43f8a1"
 	for key, want := range map[string]string{
 		"Content-Type": "application/json; charset=UTF-8", "X-Wx-Service": "%E4%B8%BB%E5%8F%B7%20a", "X-Wx-Appid": "wx1",
-		"X-Wx-Openid": "oUser-1_x", "X-Wx-Push-Id": call.PushID, "X-Wx-Attempt": "3", "X-Wx-Late": "pickup",
-		"X-Request-Id": call.PushID + "-3", "Webhook-Id": call.PushID,
+		"X-Wx-Openid": "oUser-1_x", "X-Wx-Push-Id": pushID, "X-Wx-Attempt": "3", "X-Wx-Late": "pickup",
+		"X-Request-Id": pushID + "-3", "Webhook-Id": pushID,
 	} {
 		if h := got.Header.Get(key); h != want {
 			t.Errorf("%s: %q, want %q", key, h, want)
@@ -166,7 +167,7 @@ func TestCall(t *testing.T) {
 	}
 	cfg.Secret = ""
 	b = New(cfg)
-	if _, err := b.Post(t.Context(), &Call{Path: "/msg/text", OpenID: "a\r\nX-Evil: 1", ReplyWithin: -time.Second}); err != nil {
+	if _, err := b.Post(t.Context(), Call{Path: "/msg/text", OpenID: "a\r\nX-Evil: 1", ReplyWithin: -time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	if h := got.Header; h.Get("Webhook-Id") != "" || h.Get("X-Evil") != "" || h.Get("X-Wx-Openid") != "a%0D%0AX-Evil:%201" || h.Get("X-Wx-Reply-Within") != "0" {
@@ -190,7 +191,7 @@ func TestBreaker(t *testing.T) {
 		defer client.CloseIdle()
 		b := New(Config{Base: s.URL, HTTP: client, Line: NewLine(4), Log: slog.New(slog.DiscardHandler)})
 		post := func() error {
-			_, err := b.Post(t.Context(), &Call{Path: "/msg/text", OpenID: "user"})
+			_, err := b.Post(t.Context(), Call{Path: "/msg/text", OpenID: "user"})
 			return err
 		}
 		status.Store(404)

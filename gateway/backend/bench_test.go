@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"wx-gateway/gateway/httpc"
 )
 
@@ -14,7 +12,7 @@ func benchCall(secret string) (*Backend, Call) {
 	client := httpc.New(httpc.Config{})
 	b := New(Config{HTTP: client, Service: "客服", AppID: "wx5d8f0a3b7c2e9146", Base: "http://127.0.0.1:8080/wx", Secret: secret, Log: slog.New(slog.DiscardHandler)})
 	return b, Call{
-		Path: "/msg/text", OpenID: "oK9gGyX8OAK8aH8Myj6djqSaXI8j", PushID: "0123456789abcdef0123456789abcdef",
+		Path: "/msg/text", OpenID: "oK9gGyX8OAK8aH8Myj6djqSaXI8j", PushID: [16]byte{0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef},
 		Body: []byte(`{"MsgType":"text","Content":"x"}`), Attempt: 1, ReplyWithin: 4500 * time.Millisecond, Late: "customer-service",
 	}
 }
@@ -39,9 +37,7 @@ func BenchmarkFill(b *testing.B) {
 // BenchmarkRead is the answer of a backend, once it has come.
 func BenchmarkRead(b *testing.B) {
 	be, call := benchCall("")
-	resp := fasthttp.AcquireResponse()
-	resp.Header.SetContentType("application/json")
-	resp.SetBodyString(`{"type":"text","msg":"the answer of the backend"}`)
+	resp := &httpc.Response{Status: 200, ContentType: []byte("application/json"), Body: []byte(`{"type":"text","msg":"the answer of the backend"}`)}
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := be.read(&call, resp); err != nil {

@@ -16,24 +16,24 @@ import (
 // line once post is set.
 type exchange struct {
 	b    *Backend
-	c    *Call
+	c    Call
 	post *httpc.Post
 }
 
 // begin makes a call as far as it comes within twice patience; the exchange is
-// nil when that was the end.
-func (b *Backend) begin(c *Call, patience time.Duration) (*exchange, msg.Answer, error) {
+// nil when that was the end, and holds a copy of c otherwise.
+func (b *Backend) begin(c *Call, now time.Time, patience time.Duration) (*exchange, msg.Answer, error) {
 	if patience == 0 || !b.cfg.Line.TryAcquire() {
-		return &exchange{b: b, c: c}, msg.Answer{}, nil
+		return &exchange{b: b, c: *c}, msg.Answer{}, nil
 	}
 	post, err := b.send(c)
 	if err != nil {
 		b.cfg.Line.Release()
 		return nil, msg.Answer{}, err
 	}
-	over, err := post.Begin(patience)
+	over, err := post.Begin(now, patience)
 	if !over {
-		return &exchange{b, c, post}, msg.Answer{}, nil
+		return &exchange{b, *c, post}, msg.Answer{}, nil
 	}
 	ans, err := b.end(c, post, err)
 	return nil, ans, err
@@ -50,14 +50,14 @@ func (x *exchange) finish(ctx context.Context) (msg.Answer, error) {
 			return msg.Answer{}, &Error{Fate: Unreached, Unsent: true, Err: err, untried: true}
 		}
 		x.c.ReplyWithin -= time.Since(began)
-		post, err := x.b.send(x.c)
+		post, err := x.b.send(&x.c)
 		if err != nil {
 			x.b.cfg.Line.Release()
 			return msg.Answer{}, err
 		}
 		x.post = post
 	}
-	return x.b.end(x.c, x.post, x.post.Finish(ctx))
+	return x.b.end(&x.c, x.post, x.post.Finish(ctx))
 }
 
 // send makes the request of a call.
@@ -66,7 +66,7 @@ func (b *Backend) send(c *Call) (*httpc.Post, error) {
 	if err != nil {
 		return nil, transportError(err)
 	}
-	post := b.cfg.HTTP.Post(r)
+	post := r.Post()
 	b.fill(post, c)
 	return post, nil
 }
@@ -75,7 +75,6 @@ func (b *Backend) send(c *Call) (*httpc.Post, error) {
 func (b *Backend) end(c *Call, post *httpc.Post, err error) (msg.Answer, error) {
 	defer b.cfg.Line.Release()
 	defer post.Release()
-	resp := &post.Response
 	if err != nil {
 		status := httpc.StatusOf(err)
 		done := status >= 200 && status < 300
@@ -84,7 +83,7 @@ func (b *Backend) end(c *Call, post *httpc.Post, err error) (msg.Answer, error) 
 		}
 		// The status alone decides: a push that a 500 with a huge page failed
 		// is kept like any other.
-		resp.SetStatusCode(status)
+		return b.read(c, &httpc.Response{Status: status})
 	}
-	return b.read(c, resp)
+	return b.read(c, &post.Response)
 }

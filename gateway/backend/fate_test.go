@@ -37,13 +37,13 @@ func TestWaitingInLineIsNoFault(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 2 * breakAfter {
-		_, err := b.Post(ctx, &Call{Path: "/msg/text", OpenID: "user"})
+		_, err := b.Post(ctx, Call{Path: "/msg/text", OpenID: "user"})
 		if FateOf(err) != Unreached || !strings.Contains(err.Error(), "workerNum") {
 			t.Fatalf("Post = %v, want unreached for want of a worker", err)
 		}
 	}
 	b.cfg.Line.Release()
-	if _, err := b.Post(t.Context(), &Call{Path: "/msg/text", OpenID: "user"}); b.Open() || err != nil {
+	if _, err := b.Post(t.Context(), Call{Path: "/msg/text", OpenID: "user"}); b.Open() || err != nil {
 		t.Errorf("breaker open %v, Post = %v; want a good call", b.Open(), err)
 	}
 }
@@ -67,7 +67,7 @@ func TestReplyWithinCountsTheLine(t *testing.T) {
 		time.Sleep(inLine)
 		b.cfg.Line.Release()
 	}()
-	if _, err := b.Post(t.Context(), &Call{Path: "/msg/text", OpenID: "user", ReplyWithin: 10 * time.Second}); err != nil {
+	if _, err := b.Post(t.Context(), Call{Path: "/msg/text", OpenID: "user", ReplyWithin: 10 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	if n := <-within; n > 9_950 || n <= 0 {
@@ -90,7 +90,7 @@ func TestFaultOfTheOldClickPathIsKept(t *testing.T) {
 			}
 			w.WriteHeader(first)
 		})
-		_, err := b.Post(t.Context(), &Call{Path: "/event/CLICK", OpenID: "user"})
+		_, err := b.Post(t.Context(), Call{Path: "/event/CLICK", OpenID: "user"})
 		got := Fate(0)
 		if err != nil {
 			got = FateOf(err)
@@ -120,7 +120,7 @@ func TestShopTakesAny2xxAsDone(t *testing.T) {
 			io.WriteString(w, body)
 		})
 		b.cfg.AnyDone = true
-		ans, err := b.Post(t.Context(), &Call{Path: "/event/channels_ec_order_pay"})
+		ans, err := b.Post(t.Context(), Call{Path: "/event/channels_ec_order_pay"})
 		got := Fate(0)
 		if err != nil {
 			got = FateOf(err)
@@ -149,7 +149,7 @@ func TestHugeAnswers(t *testing.T) {
 			io.WriteString(w, strings.Repeat("<p>", 1<<20))
 		})
 		b.cfg.AnyDone = anyDone
-		ans, err := b.Post(t.Context(), &Call{Path: "/msg/text"})
+		ans, err := b.Post(t.Context(), Call{Path: "/msg/text"})
 		got := Fate(0)
 		if err != nil {
 			got = FateOf(err)

@@ -23,9 +23,9 @@ type fakeBackend struct {
 	calls []Call
 }
 
-func (b *fakeBackend) Post(ctx context.Context, c *Call) (msg.Answer, error) {
+func (b *fakeBackend) Post(ctx context.Context, c Call) (msg.Answer, error) {
 	b.mu.Lock()
-	b.calls = append(b.calls, *c)
+	b.calls = append(b.calls, c)
 	delay := b.delay
 	if c.ReplyWithin > 0 {
 		delay = max(delay, 1) // a live push: in fed time, until its attempt waits
@@ -40,7 +40,7 @@ func (b *fakeBackend) Post(ctx context.Context, c *Call) (msg.Answer, error) {
 }
 
 // Begin ends the calls that take no time.
-func (b *fakeBackend) Begin(c *Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
+func (b *fakeBackend) Begin(c Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
 	b.mu.Lock()
 	delay := b.delay
 	b.mu.Unlock()

@@ -270,7 +270,7 @@ func TestFailedPushIsDeliveredAgainInOrder(t *testing.T) {
 			t.Fatalf("%d redeliveries, want 3", got)
 		}
 		for i, c := range h.backend.all() {
-			if want := testPush(i, "msg/text").ID.String(); c.PushID != want {
+			if want := testPush(i, "msg/text").ID; c.PushID != want {
 				t.Errorf("redelivery %d is push %s, want the order of arrival", i, c.PushID)
 			}
 			if c.Attempt < 2 {
@@ -382,12 +382,12 @@ func TestLateAnswersKeepTheOrderOfTheQuestions(t *testing.T) {
 // orderedBackend answers with the push id, each after its own delay.
 type orderedBackend struct{ delay map[string]time.Duration }
 
-func (b *orderedBackend) Post(ctx context.Context, c *Call) (msg.Answer, error) {
-	sleep(ctx, b.delay[c.PushID])
-	return textAnswer(c.PushID), nil
+func (b *orderedBackend) Post(ctx context.Context, c Call) (msg.Answer, error) {
+	sleep(ctx, b.delay[c.PushID.String()])
+	return textAnswer(c.PushID.String()), nil
 }
 
-func (b *orderedBackend) Begin(c *Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
+func (b *orderedBackend) Begin(c Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
 	return msg.Answer{}, func(ctx context.Context) (msg.Answer, error) { return b.Post(ctx, c) }, nil
 }
 

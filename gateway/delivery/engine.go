@@ -24,23 +24,24 @@ import (
 // Backend is what a job calls. An error should be a *Failure.
 type Backend interface {
 	// Post delivers a push and waits for the answer until ctx ends.
-	Post(ctx context.Context, c *Call) (msg.Answer, error)
+	Post(ctx context.Context, c Call) (msg.Answer, error)
 	// Begin is Post as far as it comes within about patience. Where that is not
 	// the end, rest is not nil and must be called once to bring it there.
-	Begin(c *Call, patience time.Duration) (ans msg.Answer, rest func(context.Context) (msg.Answer, error), err error)
+	Begin(c Call, patience time.Duration) (ans msg.Answer, rest func(context.Context) (msg.Answer, error), err error)
 	// Open reports that the backend is known to be dead just now.
 	Open() bool
 }
 
 // Call is one delivery of a push to its backend.
 type Call struct {
-	Path, OpenID, PushID string
-	Body                 []byte
-	Attempt              int           // how often this push has been sent, from 1
-	ReplyWithin          time.Duration // left for an inline answer
-	Late                 Via           // the way of a later one
-	Traceparent          string        // of the attempt that this call is part of; "" for none
-	Origin               string        // a redelivery's: the Traceparent of the push when it came
+	Path, OpenID string
+	PushID       ID
+	Body         []byte
+	Attempt      int           // how often this push has been sent, from 1
+	ReplyWithin  time.Duration // left for an inline answer
+	Late         Via           // the way of a later one
+	Traceparent  string        // of the attempt that this call is part of; "" for none
+	Origin       string        // a redelivery's: the Traceparent of the push when it came
 }
 
 // Failure is a call that brought no answer, and what that means for the push.

@@ -60,14 +60,14 @@ type halfDead struct {
 	dead string
 }
 
-func (b *halfDead) Post(ctx context.Context, c *Call) (msg.Answer, error) {
-	if c.PushID == b.dead {
+func (b *halfDead) Post(ctx context.Context, c Call) (msg.Answer, error) {
+	if c.PushID.String() == b.dead {
 		return msg.Answer{}, &Failure{Keep: true, Err: errors.New("backend answered 500")}
 	}
 	return b.orderedBackend.Post(ctx, c)
 }
 
-func (b *halfDead) Begin(c *Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
+func (b *halfDead) Begin(c Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
 	return msg.Answer{}, func(ctx context.Context) (msg.Answer, error) { return b.Post(ctx, c) }, nil
 }
 

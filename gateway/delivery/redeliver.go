@@ -181,8 +181,8 @@ func (e *Engine) callStored(svc *Service, rec *record) {
 	p := &rec.Push
 	ctx, cancel := context.WithTimeout(e.ctx, svc.Policy.MaxWait)
 	defer cancel()
-	ans, err := svc.Backend.Post(ctx, &Call{
-		Path: p.Path, OpenID: p.OpenID, PushID: p.ID.String(), Body: e.body(ctx, svc, p),
+	ans, err := svc.Backend.Post(ctx, Call{
+		Path: p.Path, OpenID: p.OpenID, PushID: p.ID, Body: e.body(ctx, svc, p),
 		Attempt: rec.Calls + 1, Late: svc.via(), Origin: p.Traceparent,
 	})
 	if e.settleCall(svc, rec, ans, err) {

@@ -46,7 +46,7 @@ type gaugeBackend struct {
 	now, most, calls int
 }
 
-func (b *gaugeBackend) Post(ctx context.Context, c *Call) (msg.Answer, error) {
+func (b *gaugeBackend) Post(ctx context.Context, c Call) (msg.Answer, error) {
 	b.mu.Lock()
 	b.now++
 	b.calls++
@@ -59,7 +59,7 @@ func (b *gaugeBackend) Post(ctx context.Context, c *Call) (msg.Answer, error) {
 	return msg.Answer{}, nil
 }
 
-func (b *gaugeBackend) Begin(c *Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
+func (b *gaugeBackend) Begin(c Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
 	return msg.Answer{}, func(ctx context.Context) (msg.Answer, error) { return b.Post(ctx, c) }, nil
 }
 

@@ -62,14 +62,14 @@ type timed struct {
 	at []time.Time
 }
 
-func (b *timed) Post(context.Context, *Call) (msg.Answer, error) {
+func (b *timed) Post(context.Context, Call) (msg.Answer, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.at = append(b.at, time.Now())
 	return msg.Answer{}, &Failure{Keep: true, Err: errors.New("backend answered 500")}
 }
 
-func (b *timed) Begin(c *Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
+func (b *timed) Begin(c Call, _ time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
 	return msg.Answer{}, func(ctx context.Context) (msg.Answer, error) { return b.Post(ctx, c) }, nil
 }
 
@@ -123,7 +123,7 @@ func TestClockStepsRedelivery(t *testing.T) {
 				want = append(want, testPush(i, "event/VIEW").ID.String())
 			}
 			for _, c := range h.backend.all() {
-				got = append(got, c.PushID)
+				got = append(got, c.PushID.String())
 			}
 			if !slices.Equal(got, want) {
 				t.Errorf("delivered %v, want %v: each once, in order", got, want)

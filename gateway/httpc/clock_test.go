@@ -201,24 +201,24 @@ func TestFreshConnectionStaysWithinMaxConns(t *testing.T) {
 			defer open.Add(-1)
 			always(ok)(0, p)
 		})
-		at := target{addr: "h:80"}
+		h := c.pool.hold(target{addr: "h:80"})
 		for range 2 {
-			if cn, err := c.pool.take(at, true, time.Now()); cn != nil || err != nil {
+			if cn, err := c.pool.take(h, true, time.Now()); cn != nil || err != nil {
 				t.Fatalf("take = %v, %v", cn, err)
 			}
 		}
 		for range 2 {
-			nc, _ := c.connect(t.Context(), at)
-			c.pool.give(at, &conn{Conn: nc})
+			nc, _ := c.connect(t.Context(), h.at)
+			c.pool.give(h, &conn{Conn: nc}, time.Now())
 		}
-		if cn, err := c.pool.take(at, true, time.Now()); cn != nil || err != nil {
+		if cn, err := c.pool.take(h, true, time.Now()); cn != nil || err != nil {
 			t.Fatalf("take = %v, %v", cn, err)
 		}
 		synctest.Wait()
 		if open.Load() != 1 {
 			t.Errorf("%d connections open beside the one being made, want 1 of 2", open.Load())
 		}
-		c.pool.give(at, nil)
+		c.pool.give(h, nil, time.Now())
 		c.CloseIdle()
 		wait()
 	})

@@ -126,7 +126,9 @@ func (c *Client) Do(ctx context.Context, req *fasthttp.Request, resp *fasthttp.R
 		return &Error{Kind: Connect, Err: err}
 	}
 	resp.SkipBody = resp.SkipBody || req.Header.IsHead()
-	return c.do(ctx, t, request{c, req, req.IsBodyStream()}, resp)
+	h := c.pool.hold(t)
+	defer c.pool.letGo(h)
+	return c.do(ctx, h, request{c, req, req.IsBodyStream()}, resp)
 }
 
 // outgoing is a request in the form in which it is sent: a fasthttp.Request,
@@ -140,21 +142,21 @@ type outgoing interface {
 	last() bool
 }
 
-func (c *Client) do(ctx context.Context, t target, out outgoing, resp *fasthttp.Response) error {
+func (c *Client) do(ctx context.Context, h *host, out outgoing, resp *fasthttp.Response) error {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
-	return c.repeat(ctx, t, out, resp, c.try(ctx, t, out, resp, false))
+	return c.repeat(ctx, h, out, resp, c.try(ctx, h, out, resp, false))
 }
 
 // repeat is the one-repeat rule: err is how the first try ended.
-func (c *Client) repeat(ctx context.Context, t target, out outgoing, resp *fasthttp.Response, err error) error {
+func (c *Client) repeat(ctx context.Context, h *host, out outgoing, resp *fasthttp.Response, err error) error {
 	if !errors.Is(err, errStale) {
 		return err
 	}
 	if !out.rewind() {
-		return c.fail(Reset, t, "closed the connection before it answered", errStale)
+		return c.fail(Reset, h.at, "closed the connection before it answered", errStale)
 	}
-	return c.try(ctx, t, out, resp, true)
+	return c.try(ctx, h, out, resp, true)
 }
 
 // withDeadline gives ctx the deadline that every call has.
@@ -172,50 +174,49 @@ func (c *Client) CloseIdle() { c.pool.closeIdle() }
 var errStale = errors.New("idle connection was closed")
 
 // try sends a request once, on a fresh connection only if fresh.
-func (c *Client) try(ctx context.Context, t target, out outgoing, resp *fasthttp.Response, fresh bool) error {
-	cn, err := c.pool.take(t, fresh, time.Now())
+func (c *Client) try(ctx context.Context, h *host, out outgoing, resp *fasthttp.Response, fresh bool) error {
+	cn, err := c.pool.take(h, fresh, time.Now())
 	if err != nil {
-		return c.fail(Connect, t, "cannot be reached", err)
+		return c.fail(Connect, h.at, "cannot be reached", err)
 	}
 	if cn == nil {
-		if cn, err = c.open(ctx, t); err != nil {
+		if cn, err = c.open(ctx, h); err != nil {
 			return err
 		}
 	}
 	cn.begin()
-	return c.finish(ctx, cn, t, out, resp)
+	return c.finish(ctx, cn, h, out, resp)
 }
 
 // open makes the connection for a slot of the pool, which it gives back when
 // it cannot.
-func (c *Client) open(ctx context.Context, t target) (*conn, error) {
-	nc, err := c.connect(ctx, t)
+func (c *Client) open(ctx context.Context, h *host) (*conn, error) {
+	nc, err := c.connect(ctx, h.at)
 	if err == nil {
 		return &conn{Conn: nc}, nil
 	}
-	c.pool.give(t, nil)
+	c.pool.give(h, nil, time.Time{})
 	if ctx.Err() == context.Canceled {
-		return nil, c.canceled(ctx, t)
+		return nil, c.canceled(ctx, h.at)
 	}
-	return nil, c.fail(Connect, t, "cannot be reached", err)
+	return nil, c.fail(Connect, h.at, "cannot be reached", err)
 }
 
 // finish brings the exchange on cn to its end, and cn back into the pool if it
 // may carry another one.
-func (c *Client) finish(ctx context.Context, cn *conn, t target, out outgoing, resp *fasthttp.Response) error {
-	healthy, err := c.exchange(ctx, cn, t, out, resp)
-	c.settle(t, cn, healthy)
+func (c *Client) finish(ctx context.Context, cn *conn, h *host, out outgoing, resp *fasthttp.Response) error {
+	healthy, err := c.exchange(ctx, cn, h.at, out, resp)
+	c.settle(h, cn, healthy, time.Now())
 	return err
 }
 
 // settle gives the slot of cn back to the pool.
-func (c *Client) settle(t target, cn *conn, healthy bool) {
-	if healthy {
-		c.pool.give(t, cn)
-		return
+func (c *Client) settle(h *host, cn *conn, healthy bool, now time.Time) {
+	if !healthy {
+		cn.Close()
+		cn = nil
 	}
-	cn.Close()
-	c.pool.give(t, nil)
+	c.pool.give(h, cn, now)
 }
 
 // exchange sends what of out has not been sent and reads the response; healthy

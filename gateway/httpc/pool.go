@@ -89,26 +89,51 @@ type pool struct {
 	timer *time.Timer // runs sweep; nil while nothing is idle
 }
 
+// host is in the pool while it is held or has an idle connection.
 type host struct {
+	at   target
+	held int // by Routes and by calls of Do
 	busy int
 	idle []*conn // longest idle first
 }
 
-// take returns an idle connection to t, or nil when the caller has to make one.
-// Either way a slot is taken until give.
-func (p *pool) take(t target, fresh bool, now time.Time) (*conn, error) {
-	var surplus *conn
-	defer func() { closeAll(surplus) }()
+// hold returns the host of t, which stays the same until it is let go.
+func (p *pool) hold(t target) *host {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.hosts[t]
 	if h == nil {
-		h = &host{}
+		h = &host{at: t}
 		if p.hosts == nil {
 			p.hosts = map[target]*host{}
 		}
 		p.hosts[t] = h
 	}
+	h.held++
+	return h
+}
+
+func (p *pool) letGo(h *host) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h.held--
+	p.forget(h)
+}
+
+// forget removes h if nothing is left of it. p.mu is held.
+func (p *pool) forget(h *host) {
+	if h.held == 0 && len(h.idle) == 0 {
+		delete(p.hosts, h.at)
+	}
+}
+
+// take returns an idle connection to h, or nil when the caller has to make one.
+// Either way a slot is taken until give.
+func (p *pool) take(h *host, fresh bool, now time.Time) (*conn, error) {
+	var surplus *conn
+	defer func() { closeAll(surplus) }()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	// The newest first, so that a burst's extra connections go away.
 	if n := len(h.idle); n > 0 && !fresh && now.Sub(h.idle[n-1].idleSince) < p.keep {
 		cn := h.idle[n-1]
@@ -128,22 +153,19 @@ func (p *pool) take(t target, fresh bool, now time.Time) (*conn, error) {
 	return nil, nil
 }
 
-// give returns the slot, with the connection if it may be used again.
-func (p *pool) give(t target, cn *conn) {
+// give returns the slot, with the connection if it may be used again; it
+// counts as idle from now on.
+func (p *pool) give(h *host, cn *conn, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	h := p.hosts[t]
 	h.busy--
 	if cn != nil {
 		cn.reused = true
-		cn.idleSince = time.Now()
+		cn.idleSince = now
 		h.idle = append(h.idle, cn)
 		if p.timer == nil {
 			p.timer = time.AfterFunc(p.keep, p.sweep)
 		}
-	}
-	if h.busy == 0 && len(h.idle) == 0 {
-		delete(p.hosts, t)
 	}
 }
 
@@ -155,7 +177,7 @@ func (p *pool) sweep() {
 	defer p.mu.Unlock()
 	now := time.Now()
 	next := time.Duration(-1)
-	for t, h := range p.hosts {
+	for _, h := range p.hosts {
 		n := 0
 		for n < len(h.idle) && now.Sub(h.idle[n].idleSince) >= p.keep {
 			n++
@@ -166,9 +188,8 @@ func (p *pool) sweep() {
 			if left := p.keep - now.Sub(h.idle[0].idleSince); next < 0 || left < next {
 				next = left
 			}
-		} else if h.busy == 0 {
-			delete(p.hosts, t)
 		}
+		p.forget(h)
 	}
 	if next < 0 {
 		p.timer = nil
@@ -182,12 +203,10 @@ func (p *pool) closeIdle() {
 	defer func() { closeAll(idle...) }()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for t, h := range p.hosts {
+	for _, h := range p.hosts {
 		idle = append(idle, h.idle...)
 		h.idle = nil
-		if h.busy == 0 {
-			delete(p.hosts, t)
-		}
+		p.forget(h)
 	}
 	if p.timer != nil && p.timer.Stop() {
 		p.timer = nil // otherwise sweep is about to see that nothing is idle

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-func route(t *testing.T, url string) *Route {
+func route(t *testing.T, c *Client, url string) *Route {
 	t.Helper()
-	r, err := NewRoute(url)
+	r, err := c.Route(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,17 +23,17 @@ func route(t *testing.T, url string) *Route {
 }
 
 // post makes one Post: begun says that Begin brought it to its end.
-func post(ctx context.Context, c *Client, r *Route, body string, patience time.Duration) (answer string, begun bool, err error) {
-	p := c.Post(r)
+func post(ctx context.Context, r *Route, body string, patience time.Duration) (answer string, begun bool, err error) {
+	p := r.Post()
 	defer p.Release()
 	p.Header("X-Name", "a", "b")
 	p.Number("X-Number", -7)
 	p.Body([]byte(body))
-	begun, err = p.Begin(patience)
+	begun, err = p.Begin(time.Now(), patience)
 	if !begun {
 		err = p.Finish(ctx)
 	}
-	return fmt.Sprint(p.Response.StatusCode(), " ", string(p.Response.Body())), begun, err
+	return fmt.Sprint(p.Response.Status, " ", string(p.Response.Body)), begun, err
 }
 
 // The first Post makes a connection, which is Finish's work; those after it
@@ -53,7 +53,7 @@ func TestPost(t *testing.T) {
 	})
 	c := client(t, Config{})
 	for i := range 3 {
-		answer, begun, err := post(t.Context(), c, route(t, s.url+"a//b?x=1"), "body", time.Minute)
+		answer, begun, err := post(t.Context(), route(t, c, s.url+"a//b?x=1"), "body", time.Minute)
 		if answer != "201 fine" || begun != (i > 0) || err != nil {
 			t.Errorf("post %d: %q, begun %v, %v", i, answer, begun, err)
 		}
@@ -67,10 +67,11 @@ func TestPost(t *testing.T) {
 // A Route is called as Client.Do would call the URL.
 func TestRoute(t *testing.T) {
 	t.Parallel()
+	c := client(t, Config{})
 	f := func(url, head string) {
 		t.Helper()
-		if got := string(route(t, url).head); got != head {
-			t.Errorf("NewRoute(%q) begins with %q, want %q", url, got, head)
+		if got := string(route(t, c, url).head); got != head {
+			t.Errorf("Route(%q) begins with %q, want %q", url, got, head)
 		}
 	}
 	f("http://h", "POST / HTTP/1.1\r\nHost: h\r\n")
@@ -79,7 +80,7 @@ func TestRoute(t *testing.T) {
 	f("http://u:p@h/", "POST / HTTP/1.1\r\nHost: h\r\nAuthorization: Basic dTpw\r\n")
 	refused := func(url, want string) {
 		t.Helper()
-		_, err := NewRoute(url)
+		_, err := c.Route(url)
 		mustFail(t, err, Connect, want)
 	}
 	refused("", "cannot call a URL without a host")
@@ -102,9 +103,9 @@ func TestPostSlowly(t *testing.T) {
 						handle(p)
 					}
 				})
-				r := route(t, "http://h/")
-				post(t.Context(), c, r, "warm", time.Second)
-				answer, got, err := post(t.Context(), c, r, "x", time.Second)
+				r := route(t, c, "http://h/")
+				post(t.Context(), r, "warm", time.Second)
+				answer, got, err := post(t.Context(), r, "x", time.Second)
 				if answer != want || got != begun || err != nil {
 					t.Errorf("%q, begun %v, %v; want %q, %v", answer, got, err, want, begun)
 				}
@@ -151,7 +152,7 @@ func TestPostSlowly(t *testing.T) {
 func TestPostOnStaleConnection(t *testing.T) {
 	t.Parallel()
 	onStaleConnection(t, func(t *testing.T, c *Client, url, body string) {
-		answer, begun, err := post(t.Context(), c, route(t, url), body, time.Minute)
+		answer, begun, err := post(t.Context(), route(t, c, url), body, time.Minute)
 		if answer != "200 ok" || begun || err != nil {
 			t.Errorf("%s: %q, begun %v, %v", body, answer, begun, err)
 		}
@@ -171,11 +172,11 @@ func TestPostFailures(t *testing.T) {
 				handle(p)
 			})
 			c := client(t, Config{Name: "backend", MaxResponse: 1000})
-			r := route(t, s.url+"?access_token=SECRET")
-			post(t.Context(), c, r, "warm", time.Minute)
-			answer, _, err := post(t.Context(), c, r, "x", time.Minute)
+			r := route(t, c, s.url+"?access_token=SECRET")
+			post(t.Context(), r, "warm", time.Minute)
+			answer, _, err := post(t.Context(), r, "x", time.Minute)
 			mustFail(t, err, kind, "backend at "+s.Addr().String()+" "+text)
-			if answer != "200 " { // an empty fasthttp.Response
+			if answer != "0 " { // an empty Response
 				t.Errorf("with the error came %q", answer)
 			}
 		})
@@ -200,8 +201,8 @@ func TestPostGivenUp(t *testing.T) {
 					p.send(ok)
 					handle(p)
 				})
-				r := route(t, "http://h/")
-				post(t.Context(), c, r, "warm", time.Second)
+				r := route(t, c, "http://h/")
+				post(t.Context(), r, "warm", time.Second)
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 				defer cancel()
 				if kind == Canceled {
@@ -211,12 +212,12 @@ func TestPostGivenUp(t *testing.T) {
 					time.AfterFunc(4*time.Second, func() { stop(gone) })
 				}
 				began := time.Now()
-				_, begun, err := post(ctx, c, r, "x", time.Second)
+				_, begun, err := post(ctx, r, "x", time.Second)
 				mustFail(t, err, kind, "h:80 "+text)
 				if took := time.Since(began); begun || took > 7*time.Second {
 					t.Errorf("begun %v, it took %v", begun, took)
 				}
-				post(t.Context(), c, r, "y", time.Second)
+				post(t.Context(), r, "y", time.Second)
 				if conns.Load() != 2 {
 					t.Errorf("%d connections, want a second one for the call that followed", conns.Load())
 				}
@@ -248,17 +249,17 @@ func TestPostReleased(t *testing.T) {
 				time.Sleep(time.Minute)
 			}
 		})
-		r := route(t, "http://h/")
+		r := route(t, c, "http://h/")
 		for range 3 {
-			if answer, _, err := post(t.Context(), c, r, "warm", time.Second); answer != "200 ok" {
+			if answer, _, err := post(t.Context(), r, "warm", time.Second); answer != "200 ok" {
 				t.Fatalf("%q, %v", answer, err)
 			}
-			p := c.Post(r)
+			p := r.Post()
 			p.Body(nil)
-			if over, err := p.Begin(time.Second); over || err != nil {
+			if over, err := p.Begin(time.Now(), time.Second); over || err != nil {
 				t.Errorf("over %v, %v", over, err)
 			}
-			if _, _, err := post(t.Context(), c, r, "x", time.Second); KindOf(err) != Connect {
+			if _, _, err := post(t.Context(), r, "x", time.Second); KindOf(err) != Connect {
 				t.Errorf("a second call at once: %v, want a busy host", err)
 			}
 			p.Release()
@@ -273,7 +274,7 @@ func TestPostLargeAndTLS(t *testing.T) {
 	f := func(s *rawServer, c *Client) {
 		t.Helper()
 		for range 3 {
-			if answer, begun, err := post(t.Context(), c, route(t, s.url), body, time.Minute); answer != "200 ok" || begun || err != nil {
+			if answer, begun, err := post(t.Context(), route(t, c, s.url), body, time.Minute); answer != "200 ok" || begun || err != nil {
 				t.Errorf("%s: %q, begun %v, %v", s.url, answer, begun, err)
 			}
 		}
@@ -290,17 +291,47 @@ func TestPostConcurrently(t *testing.T) {
 	t.Parallel()
 	s := serve(t, echoAFew)
 	c := client(t, Config{})
-	r := route(t, s.url)
+	r := route(t, c, s.url)
 	var wg sync.WaitGroup
 	for g := range 16 {
 		wg.Go(func() {
 			for i := range 50 {
 				body := fmt.Sprintf("%d/%d", g, i)
-				if answer, _, err := post(t.Context(), c, r, body, time.Millisecond); err != nil || answer != "200 "+body {
+				if answer, _, err := post(t.Context(), r, body, time.Millisecond); err != nil || answer != "200 "+body {
 					t.Errorf("answered %q, %v; want %q", answer, err, body)
 				}
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// Posts to any path of a host share its connections, with Do too, before and
+// after a time in which it had none.
+func TestRoutesShareAHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var conns atomic.Int32
+		c, wait := inMemory(Config{}, func(p peer) {
+			conns.Add(1)
+			always(ok)(0, p)
+		})
+		a, b := route(t, c, "http://h/a"), route(t, c, "http://h/b")
+		for want := range int32(3) {
+			for _, r := range []*Route{a, b} {
+				if answer, _, err := post(t.Context(), r, "x", time.Second); answer != "200 ok" {
+					t.Fatalf("%q, %v", answer, err)
+				}
+			}
+			mustAnswer(t, c, "POST", "http://h/", "x", "ok")
+			if conns.Load() != want+1 {
+				t.Errorf("%d connections, want %d", conns.Load(), want+1)
+			}
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if n := len(c.pool.hosts); n != 1 || c.pool.timer != nil {
+				t.Errorf("%d hosts while nothing is idle, timer %v; want the one of the routes", n, c.pool.timer)
+			}
+		}
+		wait()
+	})
 }

@@ -6,8 +6,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -15,27 +17,62 @@ import (
 // specification, "Signature scheme".
 const minKey = 24
 
-// Sign sets the headers webhook-id, webhook-timestamp and webhook-signature as
-// the Standard Webhooks specification 1.0 defines them. Each of the space-separated secrets
-// adds a signature; one that CheckSecret refuses adds none. id must hold no dot.
-func Sign(set func(name, value string), secrets string, id string, now time.Time, body []byte) {
-	stamp := strconv.FormatInt(now.Unix(), 10)
-	set("webhook-id", id)
-	set("webhook-timestamp", stamp)
-	var sigs []string
+// A Signer signs requests as the Standard Webhooks specification 1.0 defines
+// it. It is safe for concurrent use.
+type Signer struct {
+	keys []*sync.Pool // of *signature, a pool for each key
+}
+
+// signature makes signatures with one key: hashing that begins anew costs less
+// than a new hash.
+type signature struct {
+	mac hash.Hash
+	buf []byte
+}
+
+// NewSigner returns what signs with each of the space-separated secrets, but for
+// those that CheckSecret refuses.
+func NewSigner(secrets string) *Signer {
+	s := &Signer{}
 	for secret := range strings.FieldsSeq(secrets) {
 		key, err := signingKey(secret)
 		if err != nil {
 			continue
 		}
-		mac := hmac.New(sha256.New, key)
-		mac.Write([]byte(id + "." + stamp + "."))
-		mac.Write(body)
-		sigs = append(sigs, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+		s.keys = append(s.keys, &sync.Pool{New: func() any { return &signature{mac: hmac.New(sha256.New, key)} }})
 	}
-	if len(sigs) > 0 {
-		set("webhook-signature", strings.Join(sigs, " "))
+	return s
+}
+
+// Sign sets the headers webhook-id, webhook-timestamp and, with a signature by
+// each secret, webhook-signature. id must hold no dot.
+func (s *Signer) Sign(set func(name, value string), id string, now time.Time, body []byte) {
+	stamp := strconv.FormatInt(now.Unix(), 10)
+	set("webhook-id", id)
+	set("webhook-timestamp", stamp)
+	if len(s.keys) == 0 {
+		return
 	}
+	all := make([]byte, 0, len(s.keys)*(len("v1, ")+base64.StdEncoding.EncodedLen(sha256.Size)))
+	for i, key := range s.keys {
+		if i > 0 {
+			all = append(all, ' ')
+		}
+		sig := key.Get().(*signature)
+		all = sig.append(all, id, stamp, body)
+		key.Put(sig)
+	}
+	set("webhook-signature", string(all))
+}
+
+// append appends the signature of a request to b.
+func (s *signature) append(b []byte, id, stamp string, body []byte) []byte {
+	s.buf = append(append(append(append(s.buf[:0], id...), '.'), stamp...), '.')
+	s.mac.Reset()
+	s.mac.Write(s.buf)
+	s.mac.Write(body)
+	s.buf = s.mac.Sum(s.buf[:0])
+	return base64.StdEncoding.AppendEncode(append(b, "v1,"...), s.buf)
 }
 
 // CheckSecret says why s cannot sign: every one of its space-separated secrets

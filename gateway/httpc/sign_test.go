@@ -18,13 +18,16 @@ func TestSign(t *testing.T) {
 
 	f := func(secrets, want string) {
 		t.Helper()
-		var h fasthttp.RequestHeader
-		Sign(h.Set, secrets, id, now, []byte(body))
-		if got := string(h.Peek("webhook-signature")); got != want {
-			t.Errorf("Sign(%q) = %q, want %q", secrets, got, want)
-		}
-		if string(h.Peek("webhook-id")) != id || string(h.Peek("webhook-timestamp")) != "1614265330" {
-			t.Errorf("id %q, timestamp %q", h.Peek("webhook-id"), h.Peek("webhook-timestamp"))
+		s := NewSigner(secrets)
+		for range 2 { // the second time with the hash of the first
+			var h fasthttp.RequestHeader
+			s.Sign(h.Set, id, now, []byte(body))
+			if got := string(h.Peek("webhook-signature")); got != want {
+				t.Errorf("%q signs %q, want %q", secrets, got, want)
+			}
+			if string(h.Peek("webhook-id")) != id || string(h.Peek("webhook-timestamp")) != "1614265330" {
+				t.Errorf("id %q, timestamp %q", h.Peek("webhook-id"), h.Peek("webhook-timestamp"))
+			}
 		}
 	}
 	f(secret, signature)

@@ -89,6 +89,7 @@ const (
 // no goroutines.
 type Handler struct {
 	cfg     Config
+	signer  *httpc.Signer                   // nil without BackendSecret
 	slots   chan struct{}                   // a token for each request being answered
 	waiting atomic.Int32                    // requests in line for a slot
 	infos   *grant.Memory[codec.RawMessage] // user info by sns/userinfo, by the code's key
@@ -108,8 +109,13 @@ func New(cfg Config) *Handler {
 	if cfg.Codes == nil {
 		cfg.Codes = NewCodes(maxCodes)
 	}
+	var signer *httpc.Signer
+	if cfg.BackendSecret != "" {
+		signer = httpc.NewSigner(cfg.BackendSecret)
+	}
 	return &Handler{
 		cfg:     cfg,
+		signer:  signer,
 		slots:   make(chan struct{}, cfg.Slots),
 		infos:   grant.New[codec.RawMessage](maxInfos, codeKeep),
 		proxies: guard.New(guard.Config{TrustedProxies: cfg.Trusted}),

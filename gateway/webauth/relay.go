@@ -70,8 +70,8 @@ func (h *Handler) fill(req *fasthttp.Request, ctx *fasthttp.RequestCtx, openid s
 	out.Set("X-Wx-Openid", headerValue(openid))
 	out.Set("X-Request-Id", id)
 	req.SetBodyRaw(body)
-	if h.cfg.BackendSecret != "" {
-		httpc.Sign(out.Set, h.cfg.BackendSecret, id, h.cfg.Now(), body)
+	if h.signer != nil {
+		h.signer.Sign(out.Set, id, h.cfg.Now(), body)
 	}
 }
 
