@@ -59,7 +59,7 @@ func (c *cleaner) findLast() {
 			return
 		}
 		at += i
-		if name, _, ok := endTag(skipBlanks(c.in[at+len(cdataClose):])); ok {
+		if name, _, ok := endTag(trimLeft(c.in[at+len(cdataClose):])); ok {
 			c.last[string(name)] = at
 		}
 		at++ // the close of "]]]>" stands one further
@@ -84,7 +84,7 @@ func (c *cleaner) element(name []byte, empty bool, depth int) error {
 // value writes the content of an element that is a CDATA section, up to and
 // without its end tag, and reports whether it was one.
 func (c *cleaner) value(name []byte, depth int) bool {
-	rest := skipBlanks(c.in[c.pos:])
+	rest := trimLeft(c.in[c.pos:])
 	if depth == 1 || !bytes.HasPrefix(rest, cdataOpen) {
 		return false
 	}
@@ -96,7 +96,7 @@ func (c *cleaner) value(name []byte, depth int) bool {
 	if depth > 2 || endsAtFirst(string(name)) {
 		for at := begin; ; at++ {
 			at += bytes.Index(c.in[at:], cdataClose) // there is one: c.last
-			if n, _, ok := endTag(skipBlanks(c.in[at+len(cdataClose):])); ok && bytes.Equal(n, name) {
+			if n, _, ok := endTag(trimLeft(c.in[at+len(cdataClose):])); ok && bytes.Equal(n, name) {
 				end = at
 				break
 			}
@@ -110,7 +110,7 @@ func (c *cleaner) value(name []byte, depth int) bool {
 	}
 	value = bytes.ReplaceAll(c.in[begin:end], split, cdataClose)
 	c.out = appendCData(c.out, string(value))
-	tail := skipBlanks(c.in[end+len(cdataClose):])
+	tail := trimLeft(c.in[end+len(cdataClose):])
 	_, n, _ := endTag(tail)
 	c.pos = len(c.in) - len(tail) + n
 	return true
@@ -314,7 +314,7 @@ func endTag(b []byte) (name []byte, n int, ok bool) {
 		return nil, 0, false
 	}
 	name = tagName(b[2:])
-	rest := skipBlanks(b[2+len(name):])
+	rest := trimLeft(b[2+len(name):])
 	if len(name) == 0 || len(rest) == 0 || rest[0] != '>' {
 		return nil, 0, false
 	}
@@ -335,8 +335,6 @@ func tagName(b []byte) []byte {
 	}
 	return b[:n]
 }
-
-func skipBlanks(b []byte) []byte { return bytes.TrimLeft(b, blanks) }
 
 // sanitize returns b with each run of bad UTF-8 as one U+FFFD and without the
 // characters that XML forbids; b itself if there is nothing to do.

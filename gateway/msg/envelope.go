@@ -69,7 +69,7 @@ func scanEnvelope(text []byte) (encrypt string, ok bool) {
 	}
 	var seen [16][]byte
 	for n := 0; ; n++ {
-		rest = skipBlanks(rest)
+		rest = trimLeft(rest)
 		if end, found := bytes.CutPrefix(rest, []byte("</xml>")); found {
 			return encrypt, len(trimBlanks(end)) == 0
 		}
@@ -83,11 +83,11 @@ func scanEnvelope(text []byte) (encrypt string, ok bool) {
 			}
 		}
 		seen[n] = name
-		rest = skipBlanks(rest[size:])
+		rest = trimLeft(rest[size:])
 		value := rest
 		if in, cdata := bytes.CutPrefix(rest, cdataOpen); cdata {
 			value, rest, found = bytes.Cut(in, cdataClose)
-			rest = skipBlanks(rest)
+			rest = trimLeft(rest)
 		} else if i := bytes.IndexByte(rest, '<'); i >= 0 {
 			value, rest = rest[:i], rest[i:]
 		}
