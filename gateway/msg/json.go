@@ -40,7 +40,9 @@ func parseJSON(text []byte) (*Message, error) {
 		}
 		seen[name] = true
 		m.ownUserInfo = m.ownUserInfo || isUserInfo(unquote(key))
-		m.set(name, scalar(value))
+		if s := slotOf(name); s != noSlot {
+			m.set(s, scalar(value))
+		}
 	}
 	return m, nil
 }

@@ -173,34 +173,78 @@ func withoutUserInfo(object []byte) []byte {
 	return append(out, '}')
 }
 
-// set takes one header value. The first of a name counts, since the text a
-// user wrote stands behind the header and might bring names of its own; for
-// MsgId and MsgID, which stand behind the text, the caller passes the last.
-func (m *Message) set(name, value string) {
-	switch name {
+// A slot is a field of a Message that holds the text of an element.
+type slot uint8
+
+const (
+	noSlot slot = iota
+	slotToUserName
+	slotFromUserName
+	slotCreateTime
+	slotMsgType
+	slotEvent
+	slotInfoType
+	slotEventKey
+	slotContent
+	slotMsgId
+	slotMsgID
+)
+
+// slotOf returns where the text of an element of this name goes.
+func slotOf[T string | []byte](name T) slot {
+	switch string(name) {
 	case "ToUserName":
-		m.ToUserName = value
+		return slotToUserName
 	case "FromUserName":
-		m.FromUserName = value
+		return slotFromUserName
 	case "CreateTime":
-		m.CreateTime = value
+		return slotCreateTime
 	case "MsgType":
-		m.MsgType = value
+		return slotMsgType
 	case "Event":
-		m.Event = value
+		return slotEvent
 	case "InfoType":
-		m.InfoType = value
+		return slotInfoType
 	case "EventKey":
-		m.EventKey = value
+		return slotEventKey
 	case "Content":
-		m.Content = value
+		return slotContent
 	case "MsgId":
-		if value != "" {
-			m.MsgID = value
-		}
+		return slotMsgId
 	case "MsgID":
+		return slotMsgID
+	}
+	return noSlot
+}
+
+// set takes the text of one element. The first of a name counts, since the text
+// a user wrote stands behind the header and might bring names of its own; for
+// MsgId and MsgID, which stand behind the text, the caller passes the last.
+func (m *Message) set(s slot, text string) {
+	switch s {
+	case slotToUserName:
+		m.ToUserName = text
+	case slotFromUserName:
+		m.FromUserName = text
+	case slotCreateTime:
+		m.CreateTime = text
+	case slotMsgType:
+		m.MsgType = text
+	case slotEvent:
+		m.Event = text
+	case slotInfoType:
+		m.InfoType = text
+	case slotEventKey:
+		m.EventKey = text
+	case slotContent:
+		m.Content = text
+	case slotMsgId:
+		if text != "" {
+			m.MsgID = text
+		}
+	case slotMsgID:
 		if m.MsgID == "" {
-			m.MsgID = value
+			m.MsgID = text
 		}
 	}
 }
