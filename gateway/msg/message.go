@@ -88,6 +88,9 @@ func Parse(body []byte) (*Message, error) {
 func (m *Message) Path() (string, error) {
 	switch m.MsgType {
 	case "event", "device_event":
+		if path, known := eventPaths[m.Event]; known {
+			return path, nil
+		}
 		return pathOf("/event/", "event", m.Event)
 	case "":
 		if m.InfoType != "" {
@@ -95,7 +98,23 @@ func (m *Message) Path() (string, error) {
 		}
 		return "", errors.New("push has neither MsgType nor InfoType")
 	}
+	if path, known := messagePaths[m.MsgType]; known {
+		return path, nil
+	}
 	return pathOf("/msg/", "message", m.MsgType)
+}
+
+// The paths of what is pushed most, so that they need not be made each time.
+var messagePaths, eventPaths = pathsOf("/msg/", messageExtras), pathsOf("/event/", eventExtras)
+
+func pathsOf(prefix string, kinds map[string][]extra) map[string]string {
+	paths := make(map[string]string, len(kinds))
+	for name := range kinds {
+		if path, err := pathOf(prefix, "", name); err == nil { // "pic_*" is no name
+			paths[name] = path
+		}
+	}
+	return paths
 }
 
 // Kind returns Path without its leading slash, or "unnamed" where Path fails.
