@@ -90,7 +90,8 @@ func ParseReply(obj []byte) (Answer, error) {
 }
 
 func parseObject(obj []byte) (Answer, error) {
-	f := readFields(obj)
+	var room fieldRoom
+	f := readFields(room[:0], obj)
 	kind, _, err := f.text("type")
 	if kind == "" && err == nil {
 		kind, _, err = f.text("msgtype")
