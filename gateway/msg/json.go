@@ -191,17 +191,10 @@ func stringLen(b []byte) int {
 
 // unquote returns the text of a JSON string.
 func unquote(raw []byte) string {
-	if bytes.IndexByte(raw, '\\') < 0 {
-		if string(raw) == `"text"` { // the type of most answers
-			return "text"
-		}
-		return string(raw[1 : len(raw)-1])
+	if string(raw) == `"text"` { // the type of most answers
+		return "text"
 	}
-	var s string
-	if err := codec.Unmarshal(raw, &s); err != nil {
-		return ""
-	}
-	return s
+	return codec.Unquote(raw)
 }
 
 // scalar returns a JSON value as text: a string without its quotes, a number
