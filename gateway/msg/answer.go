@@ -37,7 +37,8 @@ func ParseAnswer(contentType string, body []byte) (Answer, error) {
 	mediaType, _, _ := strings.Cut(contentType, ";")
 	switch {
 	case !strings.EqualFold(strings.TrimSpace(mediaType), "text/plain"):
-		return Answer{}, fmt.Errorf("answer is neither JSON nor, with Content-Type %q, plain text", short(contentType))
+		// The copy lets the caller's string live on its stack where all is well.
+		return Answer{}, fmt.Errorf("answer is neither JSON nor, with Content-Type %q, plain text", short(strings.Clone(contentType)))
 	case !utf8.Valid(content):
 		return Answer{}, errors.New("answer is plain text but not UTF-8")
 	}
