@@ -353,10 +353,33 @@ func sanitize(b []byte) []byte {
 
 // sanitizeText is sanitize for a reply, which hardly ever needs it.
 func sanitizeText(s string) string {
-	if utf8.ValidString(s) && !strings.ContainsFunc(s, isForbidden) {
+	if hasOnlyXMLChars(s) {
 		return s
 	}
 	return string(sanitize([]byte(s)))
+}
+
+// suspects are the bytes of characters that XML forbids. 0xEF begins U+FFFE and
+// U+FFFF, and much that is welcome.
+var suspects = func() (t [256]bool) {
+	for c := range byte(' ') {
+		t[c] = c != '\n' && c != '\t' && c != '\r'
+	}
+	t[0xEF] = true
+	return t
+}()
+
+// hasOnlyXMLChars reports whether sanitize has nothing to do.
+func hasOnlyXMLChars(s string) bool {
+	high := byte(0)
+	for i := range len(s) {
+		c := s[i]
+		high |= c
+		if suspects[c] && (c != 0xEF || i+2 < len(s) && s[i+1] == 0xBF && s[i+2] >= 0xBE) {
+			return false
+		}
+	}
+	return high < utf8.RuneSelf || utf8.ValidString(s)
 }
 
 func isForbidden(r rune) bool { return !isXMLChar(r) }
@@ -367,19 +390,23 @@ func isXMLChar(r rune) bool {
 		r >= 0xE000 && r <= 0xFFFD || r >= 0x10000 && r <= utf8.MaxRune
 }
 
-// appendCData appends value as CDATA; a "]]>" in it is divided between two
-// sections, so that it cannot end the first.
+// appendCData appends value as CDATA.
 func appendCData(dst []byte, value string) []byte {
+	dst = append(dst, "<![CDATA["...)
+	return append(appendInCData(dst, value), "]]>"...)
+}
+
+// appendInCData appends value to an open CDATA section. A "]]>" in it is divided
+// between two sections, so that it cannot end the first.
+func appendInCData(dst []byte, value string) []byte {
 	const begin, end = "<![CDATA[", "]]>"
-	dst = append(dst, begin...)
 	for {
 		i := strings.Index(value, end)
 		if i < 0 {
-			break
+			return append(dst, value...)
 		}
 		dst = append(dst, value[:i+2]...)
 		dst = append(dst, end+begin...)
 		value = value[i+2:]
 	}
-	return append(append(dst, value...), end...)
 }

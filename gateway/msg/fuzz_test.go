@@ -255,6 +255,18 @@ func FuzzParseAnswer(f *testing.F) {
 	})
 }
 
+// FuzzSanitizeText: the look that leaves most texts as they are misses nothing.
+func FuzzSanitizeText(f *testing.F) {
+	for _, s := range []string{"", "hi", "你好👋", "\t\r\n", "a\x00b", "\x1f", "\x7f", "\u0085", "\ufffd\ufffc", "\ufffe", "\uffff", "，", "\xef\xbf", "\xef", "\xff", "\xed\xa0\x80", "\xf4\x90\x80\x80"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if got, want := sanitizeText(s), string(sanitize([]byte(s))); got != want {
+			t.Fatalf("sanitizeText(%q) = %q, want %q", s, got, want)
+		}
+	})
+}
+
 func FuzzSplitText(f *testing.F) {
 	f.Add("你好👨‍👩‍👧‍👦e\u0301🇨🇳\r\n\xff\x80", 7)
 	f.Add(strings.Repeat("\u0301", 100), 5)
