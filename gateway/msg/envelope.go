@@ -113,7 +113,7 @@ func jsonEnvelope(text []byte) (string, error) {
 	}
 	encrypt := ""
 	for key, value := range members(text) {
-		if value[0] == '"' && string(bytes.TrimSpace([]byte(unquote(key)))) == "Encrypt" {
+		if value[0] == '"' && string(bytes.TrimSpace(plainText(key))) == "Encrypt" {
 			encrypt = unquote(value)
 		}
 	}

@@ -85,11 +85,11 @@ func (ls *leaves) classify(l *leaf) bool {
 	if l.slot != noSlot {
 		again := ls.seen>>l.slot&1 == 1
 		ls.seen |= 1 << l.slot
-		return !again
+		return !again && l.slot < slotUserInfo
 	}
 	s := string(name)
 	l.number = isNumber(s)
-	return !isList(s) && !isObject(s) && !isUserInfo(s) && ls.find(s) == nil
+	return !isList(s) && !isObject(s) && ls.find(s) == nil
 }
 
 // find returns the leaf of a name, nil if there is none.

@@ -19,12 +19,7 @@ type fieldRoom [6]pair
 // readFields appends the members of obj to f.
 func readFields(f fields, obj []byte) fields {
 	for key, value := range members(obj) {
-		if bytes.IndexByte(key, '\\') < 0 {
-			key = key[1 : len(key)-1]
-		} else {
-			key = []byte(unquote(key))
-		}
-		f = append(f, pair{key, value})
+		f = append(f, pair{plainText(key), value})
 	}
 	return f
 }

@@ -176,7 +176,7 @@ func (m *Message) Body(userInfo []byte, userInfoError string) []byte {
 	return append(out, '}')
 }
 
-func isUserInfo(name string) bool { return name == "userInfo" || name == "userInfoError" }
+func isUserInfo[T string | []byte](name T) bool { return slotOf(name) >= slotUserInfo }
 
 func withoutUserInfo(object []byte) []byte {
 	out := append(make([]byte, 0, len(object)), '{')
@@ -192,7 +192,7 @@ func withoutUserInfo(object []byte) []byte {
 	return append(out, '}')
 }
 
-// A slot is a field of a Message that holds the text of an element.
+// A slot is what a Message does with the text of an element: most are fields.
 type slot uint8
 
 const (
@@ -207,6 +207,8 @@ const (
 	slotContent
 	slotMsgId
 	slotMsgID
+	slotUserInfo // it gives way to the gateway's own
+	slotUserInfoError
 )
 
 // slotOf returns where the text of an element of this name goes.
@@ -232,6 +234,10 @@ func slotOf[T string | []byte](name T) slot {
 		return slotMsgId
 	case "MsgID":
 		return slotMsgID
+	case "userInfo":
+		return slotUserInfo
+	case "userInfoError":
+		return slotUserInfoError
 	}
 	return noSlot
 }
