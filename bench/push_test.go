@@ -71,7 +71,7 @@ func TestSealedPushes(t *testing.T) {
 		req := read(t, s.next(nil))
 		q := req.URI().QueryArgs()
 		encrypt := regexp.MustCompile(`<Encrypt><!\[CDATA\[(.*)\]\]>`).FindSubmatch(req.Body())[1]
-		if _, err := s.box.VerifyMsg(string(q.Peek("msg_signature")), string(q.Peek("timestamp")), string(q.Peek("nonce")), string(encrypt)); err != nil {
+		if _, err := s.box.VerifyMsg(string(q.Peek("msg_signature")), string(q.Peek("timestamp")), string(q.Peek("nonce")), encrypt); err != nil {
 			t.Fatal(err)
 		}
 		seen[string(encrypt)] = true

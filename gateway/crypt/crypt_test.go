@@ -45,7 +45,7 @@ func TestOpenRefuses(t *testing.T) {
 	b := mustBox(t, testAppID, "", testKey)
 	f := func(encrypt, want string) {
 		t.Helper()
-		got, err := b.Open(encrypt)
+		got, err := b.Open([]byte(encrypt))
 		if err == nil || err.Error() != want {
 			t.Errorf("Open = %q, %v, want %q", got.Msg, err, want)
 		}
@@ -94,20 +94,20 @@ func TestOpenTriesOldKeys(t *testing.T) {
 	}
 	b := mustBox(t, testAppID, "t", testKey, otherKey)
 	for i, key := range []string{testKey, otherKey} {
-		got, err := b.Open(seal(testAppID, key, "hello"))
+		got, err := b.Open([]byte(seal(testAppID, key, "hello")))
 		if err != nil || string(got.Msg) != "hello" || got.Key != i {
 			t.Errorf("key %d: Open = %q, %d, %v", i, got.Msg, got.Key, err)
 		}
 	}
 	// An old key that finds another app-id says more than the current key's noise.
-	if _, err := b.Open(seal("wxOTHER", otherKey, "hello")); !errors.Is(err, ErrAppID) {
+	if _, err := b.Open([]byte(seal("wxOTHER", otherKey, "hello"))); !errors.Is(err, ErrAppID) {
 		t.Errorf("sealed for another account with the old key: %v, want ErrAppID", err)
 	}
-	if _, err := b.Open(seal("wxOTHER", testKey, "hello")); !errors.Is(err, ErrAppID) {
+	if _, err := b.Open([]byte(seal("wxOTHER", testKey, "hello"))); !errors.Is(err, ErrAppID) {
 		t.Errorf("sealed for another account with the current key: %v, want ErrAppID", err)
 	}
 	unknown := "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-	if _, err := b.Open(seal(testAppID, unknown, "hello")); !errors.Is(err, ErrEnvelope) {
+	if _, err := b.Open([]byte(seal(testAppID, unknown, "hello"))); !errors.Is(err, ErrEnvelope) {
 		t.Errorf("sealed with an unknown key: %v, want ErrEnvelope", err)
 	}
 }
@@ -134,10 +134,10 @@ func TestVerifyTriesTokens(t *testing.T) {
 	f("", 0, ErrSignature)
 
 	// The plain signature does not pass for one over Encrypt.
-	if _, err := b.VerifyMsg(Sign("current", "1", "2"), "1", "2", "AAAA"); !errors.Is(err, ErrSignature) {
+	if _, err := b.VerifyMsg(Sign("current", "1", "2"), "1", "2", []byte("AAAA")); !errors.Is(err, ErrSignature) {
 		t.Errorf("VerifyMsg took a signature without Encrypt: %v", err)
 	}
-	if i, err := b.VerifyMsg(Sign("AAAA", "older", "1", "2"), "1", "2", "AAAA"); err != nil || i != 1 {
+	if i, err := b.VerifyMsg(Sign("AAAA", "older", "1", "2"), "1", "2", []byte("AAAA")); err != nil || i != 1 {
 		t.Errorf("VerifyMsg = %d, %v", i, err)
 	}
 	if _, err := mustBox(t, "", "").Verify(Sign("1", "2"), "1", "2"); !errors.Is(err, ErrSignature) {
@@ -266,10 +266,10 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkWire(t, e)
-		if i, err := b.VerifyMsg(e.MsgSignature, strconv.FormatInt(e.TimeStamp, 10), e.Nonce, e.Encrypt); err != nil || i != 1 && token != "later" {
+		if i, err := b.VerifyMsg(e.MsgSignature, strconv.FormatInt(e.TimeStamp, 10), e.Nonce, []byte(e.Encrypt)); err != nil || i != 1 && token != "later" {
 			t.Fatalf("VerifyMsg = %d, %v", i, err)
 		}
-		got, err := b.Open(e.Encrypt)
+		got, err := b.Open([]byte(e.Encrypt))
 		if err != nil || !bytes.Equal(got.Msg, msg) || got.Key != 0 {
 			t.Fatalf("Open = %x, %d, %v, want %x", got.Msg, got.Key, err, msg)
 		}
@@ -354,7 +354,7 @@ func FuzzOpen(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, encrypt string, plain []byte) {
 		try := func(encrypt string) {
-			got, err := b.Open(encrypt)
+			got, err := b.Open([]byte(encrypt))
 			switch {
 			case err == nil:
 				if len(got.Msg) > len(encrypt) || got.Key < 0 || got.Key > 1 {

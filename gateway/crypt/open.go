@@ -31,7 +31,7 @@ type Opened struct {
 // error is that of the current key, unless an earlier key opens the envelope
 // and finds another app-id in it. Errors wrap ErrEnvelope or ErrAppID. Open
 // does not check signatures: call VerifyMsg first.
-func (b *Box) Open(encrypt string) (Opened, error) {
+func (b *Box) Open(encrypt []byte) (Opened, error) {
 	if len(b.keys) == 0 {
 		return Opened{}, fmt.Errorf("%w: no aes-key is set", ErrEnvelope)
 	}
@@ -39,7 +39,7 @@ func (b *Box) Open(encrypt string) (Opened, error) {
 	var first error
 	for i := range b.keys {
 		// Decrypted in place, so decoded anew for each key.
-		n, err := base64.StdEncoding.Decode(buf, []byte(encrypt))
+		n, err := base64.StdEncoding.Decode(buf, encrypt)
 		if err != nil {
 			return Opened{}, fmt.Errorf("%w: %w", ErrEnvelope, err)
 		}

@@ -112,13 +112,13 @@ func TestSignatureVectors(t *testing.T) {
 func TestPushVectors(t *testing.T) {
 	t.Parallel()
 	for _, c := range readVectors(t).Pushes {
-		if _, err := mustBox(t, "", c.Token).VerifyMsg(c.MsgSignature, c.Timestamp, c.Nonce, c.Encrypt); err != nil {
+		if _, err := mustBox(t, "", c.Token).VerifyMsg(c.MsgSignature, c.Timestamp, c.Nonce, []byte(c.Encrypt)); err != nil {
 			t.Errorf("%s: VerifyMsg: %v", c.Name, err)
 		}
 		if c.Key == "" {
 			continue // published without its key
 		}
-		got, err := mustBox(t, c.AppID, c.Token, c.Key).Open(c.Encrypt)
+		got, err := mustBox(t, c.AppID, c.Token, c.Key).Open([]byte(c.Encrypt))
 		if err != nil || got.Key != 0 || string(got.Msg) != c.Msg {
 			t.Errorf("%s: Open = %q, %d, %v, want %q", c.Name, got.Msg, got.Key, err, c.Msg)
 		}
@@ -143,7 +143,7 @@ func TestSealVectors(t *testing.T) {
 		if c.MsgSignature != "" && got.MsgSignature != c.MsgSignature {
 			t.Errorf("%s: signed %s, want %s", c.Name, got.MsgSignature, c.MsgSignature)
 		}
-		if opened, err := b.Open(c.Encrypt); err != nil || string(opened.Msg) != c.Msg {
+		if opened, err := b.Open([]byte(c.Encrypt)); err != nil || string(opened.Msg) != c.Msg {
 			t.Errorf("%s: Open = %q, %v, want %q", c.Name, opened.Msg, err, c.Msg)
 		}
 	}
@@ -166,15 +166,15 @@ func TestNegativeVectors(t *testing.T) {
 		case c.Signature != "":
 			_, err = mustBox(t, "", c.Token).Verify(c.Signature, c.Timestamp, c.Nonce)
 		case c.MsgSignature != "":
-			_, err = mustBox(t, "", c.Token).VerifyMsg(c.MsgSignature, c.Timestamp, c.Nonce, c.Encrypt)
+			_, err = mustBox(t, "", c.Token).VerifyMsg(c.MsgSignature, c.Timestamp, c.Nonce, []byte(c.Encrypt))
 		case c.Use != "":
 			for _, p := range v.Pushes {
 				if c.Use == "encrypted_push/"+p.Name {
-					_, err = mustBox(t, c.AppID, "", p.Key).Open(p.Encrypt)
+					_, err = mustBox(t, c.AppID, "", p.Key).Open([]byte(p.Encrypt))
 				}
 			}
 		default:
-			_, err = mustBox(t, "wxba5fad812f8e6fb9", "", c.Key).Open(c.Encrypt)
+			_, err = mustBox(t, "wxba5fad812f8e6fb9", "", c.Key).Open([]byte(c.Encrypt))
 		}
 		if err == nil || err.Error() != want[c.Name] {
 			t.Errorf("%s: %v, want %q", c.Name, err, want[c.Name])
@@ -221,7 +221,7 @@ func TestPushSamples(t *testing.T) {
 	}
 	for _, e := range s.Envelopes {
 		b := mustBox(t, e.AppID, s.Account.Token, s.Account.Key)
-		encrypt := encryptOf(t, readFile(t, e.File))
+		encrypt := []byte(encryptOf(t, readFile(t, e.File)))
 		if _, err := b.Verify(e.Signature, e.Timestamp, e.Nonce); err != nil {
 			t.Errorf("%s: Verify: %v", e.File, err)
 		}

@@ -12,15 +12,15 @@ import (
 // Encrypt.
 var ErrNoEncrypt = errors.New("body has no Encrypt")
 
-// ParseEnvelope returns the value of Encrypt in an encrypted push and the
-// format of the envelope. It is base64 by contract; that is for the caller to
-// check. Other fields, which a push in compatible mode carries in the clear,
-// are not authenticated and therefore not returned.
-func ParseEnvelope(body []byte) (encrypt string, f Format, err error) {
+// ParseEnvelope returns the value of Encrypt in an encrypted push, mostly as a
+// part of body, and the format of the envelope. It is base64 by contract; that
+// is for the caller to check. Other fields, which a push in compatible mode
+// carries in the clear, are not authenticated and therefore not returned.
+func ParseEnvelope(body []byte) (encrypt []byte, f Format, err error) {
 	text := trimBlanks(dropBOM(body))
 	switch {
 	case len(text) == 0:
-		return "", XML, ErrNoEncrypt
+		return nil, XML, ErrNoEncrypt
 	case text[0] == '<':
 		encrypt, err = xmlEnvelope(text)
 	case text[0] == '{':
@@ -31,41 +31,41 @@ func ParseEnvelope(body []byte) (encrypt string, f Format, err error) {
 	}
 	switch {
 	case err != nil:
-		return "", f, fmt.Errorf("cannot read the envelope: %w", err)
-	case encrypt == "":
-		return "", f, ErrNoEncrypt
+		return nil, f, fmt.Errorf("cannot read the envelope: %w", err)
+	case len(encrypt) == 0:
+		return nil, f, ErrNoEncrypt
 	}
 	return encrypt, f, nil
 }
 
-func xmlEnvelope(text []byte) (string, error) {
+func xmlEnvelope(text []byte) ([]byte, error) {
 	text, err := skipProlog(text)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if encrypt, ok := scanEnvelope(text); ok {
 		return encrypt, nil
 	}
 	root, _, _, err := readXML(text)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, g := range groupChildren(root) {
 		if g.name == "Encrypt" {
-			return textOf(g.counts(true)), nil
+			return []byte(textOf(g.counts(true))), nil
 		}
 	}
-	return "", nil
+	return nil, nil
 }
 
 // scanEnvelope reads the shape that WeChat's envelopes have: <xml> with a few
 // elements, each of a name of its own and holding plain text or one CDATA
 // section. It gives up on anything else, so that a user's text in compatible
 // mode cannot pass for the envelope.
-func scanEnvelope(text []byte) (encrypt string, ok bool) {
+func scanEnvelope(text []byte) (encrypt []byte, ok bool) {
 	rest, ok := bytes.CutPrefix(text, []byte("<xml>"))
 	if !ok {
-		return "", false
+		return nil, false
 	}
 	var seen [16][]byte
 	for n := 0; ; n++ {
@@ -75,11 +75,11 @@ func scanEnvelope(text []byte) (encrypt string, ok bool) {
 		}
 		name, empty, size, found := startTag(rest)
 		if !found || empty || size != len(name)+2 || n == len(seen) {
-			return "", false
+			return nil, false
 		}
 		for _, s := range seen[:n] {
 			if bytes.Equal(s, name) {
-				return "", false
+				return nil, false
 			}
 		}
 		seen[n] = name
@@ -93,28 +93,28 @@ func scanEnvelope(text []byte) (encrypt string, ok bool) {
 		}
 		closed, size, closes := endTag(rest)
 		if !found || !closes || !bytes.Equal(closed, name) {
-			return "", false
+			return nil, false
 		}
 		rest = rest[size:]
 		if string(name) == "Encrypt" {
-			encrypt = string(trimBlanks(value))
+			encrypt = trimBlanks(value)
 		}
 	}
 }
 
-func jsonEnvelope(text []byte) (string, error) {
+func jsonEnvelope(text []byte) ([]byte, error) {
 	if jsonDepth(text) > maxJSONDepth {
-		return "", fmt.Errorf("its values nest deeper than %d levels", maxJSONDepth)
+		return nil, fmt.Errorf("its values nest deeper than %d levels", maxJSONDepth)
 	}
 	if !codec.Valid(text) {
 		if text = cleanJSON(text); !codec.Valid(text) {
-			return "", errors.New("it is not valid JSON")
+			return nil, errors.New("it is not valid JSON")
 		}
 	}
-	encrypt := ""
+	var encrypt []byte
 	for key, value := range members(text) {
 		if value[0] == '"' && string(bytes.TrimSpace(plainText(key))) == "Encrypt" {
-			encrypt = unquote(value)
+			encrypt = plainText(value)
 		}
 	}
 	return encrypt, nil

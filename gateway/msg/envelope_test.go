@@ -1,6 +1,7 @@
 package msg
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"strings"
@@ -12,7 +13,7 @@ func TestParseEnvelope(t *testing.T) {
 	f := func(body, want string, format Format) {
 		t.Helper()
 		got, f, err := ParseEnvelope([]byte(body))
-		if err != nil || got != want || f != format {
+		if err != nil || string(got) != want || f != format {
 			t.Errorf("ParseEnvelope(%.200q) = %q, %v, %v, want %q, %v", body, got, f, err, want, format)
 		}
 	}
@@ -47,7 +48,7 @@ func TestParseEnvelopeOfSamples(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, f, err := ParseEnvelope(body)
-		if err != nil || f != format || len(got) < 100 || strings.ContainsAny(got, "<>[]\" \n") {
+		if err != nil || f != format || len(got) < 100 || bytes.ContainsAny(got, "<>[]\" \n") {
 			t.Errorf("%s: %q, %v, %v", file, got, f, err)
 		}
 	}
@@ -60,7 +61,7 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 		`{"encrypt":"QUJD"}`, `{"a":{"Encrypt":"QUJD"}}`, "<xml><a><Encrypt>QUJD</Encrypt></a></xml>", string(textPush("hi")),
 		string(textPush("<Encrypt>evil</Encrypt>")), string(textPush("x]]></Content><Encrypt>evil</Encrypt><Content><![CDATA[y")),
 	} {
-		if got, _, err := ParseEnvelope([]byte(body)); !errors.Is(err, ErrNoEncrypt) || got != "" {
+		if got, _, err := ParseEnvelope([]byte(body)); !errors.Is(err, ErrNoEncrypt) || got != nil {
 			t.Errorf("ParseEnvelope(%q) = %q, %v", body, got, err)
 		}
 	}

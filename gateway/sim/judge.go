@@ -86,10 +86,10 @@ func (w wire) open(e envelope) ([]byte, error) {
 	if !ok || stamp <= 0 {
 		return nil, errors.New("sealed reply without a TimeStamp in digits")
 	}
-	if _, err := w.box.VerifyMsg(e.signature, e.timestamp, e.nonce, e.encrypt); err != nil {
+	if _, err := w.box.VerifyMsg(e.signature, e.timestamp, e.nonce, []byte(e.encrypt)); err != nil {
 		return nil, fmt.Errorf("sealed reply: %w", err)
 	}
-	opened, err := w.box.Open(e.encrypt)
+	opened, err := w.box.Open([]byte(e.encrypt))
 	if err != nil {
 		return nil, fmt.Errorf("sealed reply: %w", err)
 	}

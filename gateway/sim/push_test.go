@@ -117,10 +117,10 @@ func openSafe(t *testing.T, g got) string {
 	if want := crypt.Sign(testToken, q.Get("timestamp"), q.Get("nonce")); q.Get("signature") != want {
 		t.Errorf("signature %s, want %s", q.Get("signature"), want)
 	}
-	if _, err := box.VerifyMsg(q.Get("msg_signature"), q.Get("timestamp"), q.Get("nonce"), encrypt); err != nil {
+	if _, err := box.VerifyMsg(q.Get("msg_signature"), q.Get("timestamp"), q.Get("nonce"), []byte(encrypt)); err != nil {
 		t.Fatal(err)
 	}
-	o, err := box.Open(encrypt)
+	o, err := box.Open([]byte(encrypt))
 	if err != nil {
 		t.Fatal(err)
 	}
