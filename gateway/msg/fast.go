@@ -180,11 +180,11 @@ func cutLeaf(text []byte, at int, l *leaf) (next int, ok bool) {
 		}
 	}
 
-	rest, ok := bytes.CutPrefix(text[end:], []byte("</"))
-	if !ok || !bytes.HasPrefix(rest, name) || len(rest) == len(name) || rest[len(name)] != '>' {
+	nameEnd := end + len("</") + len(name)
+	if nameEnd >= len(text) || text[end] != '<' || text[end+1] != '/' || !bytes.Equal(text[end+2:nameEnd], name) || text[nameEnd] != '>' {
 		return 0, false
 	}
-	return end + len("</") + len(name) + len(">"), true
+	return nameEnd + 1, true
 }
 
 func isFastNameByte(c byte) bool {
