@@ -73,7 +73,7 @@ func outside(name string) bool {
 }
 
 // TestImportOrder holds the rules of docs/architecture.md: imports point down
-// the levels only, L0 packages import no sibling but codec and httpc, packages
+// the levels only, L0 packages import no sibling but codec, httpc and socket, packages
 // of L1 and L2 do not import each other.
 func TestImportOrder(t *testing.T) {
 	t.Parallel()
@@ -81,6 +81,7 @@ func TestImportOrder(t *testing.T) {
 	// These speak in delivery's types (Push, Arrival, Verdict, Stored …). What
 	// they call is an interface of their own: TestNobodyCallsTheEngine.
 	exceptions := map[string]string{"gateway/push": "gateway/delivery", "gateway/endpoint": "gateway/delivery"}
+	shared := []string{"gateway/codec", "gateway/httpc", "gateway/socket"}
 	found := map[string]bool{}
 	for _, p := range packages(t) {
 		from := strings.TrimPrefix(p.ImportPath, module)
@@ -102,7 +103,7 @@ func TestImportOrder(t *testing.T) {
 			switch {
 			case !ok:
 				t.Errorf("%s imports %s, which does not stand in the picture", from, to)
-			case fromLevel == 0 && to != "gateway/codec" && to != "gateway/httpc":
+			case fromLevel == 0 && !slices.Contains(shared, to):
 				t.Errorf("%s (L0) imports its sibling %s", from, to)
 			case fromLevel == 0:
 			case toLevel >= fromLevel:
@@ -137,6 +138,7 @@ func TestWhoMayImport(t *testing.T) {
 		{"go.etcd.io/bbolt", place{"gateway/store"}, "stores hide behind gateway/store"},
 		{"go.opentelemetry.io/", place{"gateway/trace"}, "OpenTelemetry hides behind gateway/trace"},
 		{module + "gateway/trace", place{"gateway"}, "what a push passes through has no OpenTelemetry linked in"},
+		{"unsafe", place{"gateway/socket", "gateway/codec", "gateway/delivery"}, "memory is Go's business: socket calls the system, codec knows json-iterator, delivery asks for sizes"},
 		{"net/http", place{"gateway/sim", "examples/"}, "HTTP is fasthttp, in httpc and web"},
 		{"math/rand", nil, "math/rand/v2, or crypto/rand for what must not be guessed"},
 	}

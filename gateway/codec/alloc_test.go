@@ -13,6 +13,14 @@ func TestAppendStringAllocatesNothing(t *testing.T) {
 	}
 }
 
+func TestUnquoteAllocatesItsResult(t *testing.T) {
+	for _, s := range []string{`"plain text"`, `"a\"b\n\\c"`, `"\u4f60\u597d \ud83d\udc4b"`, `"\\\\u4f60"`} {
+		if n := testing.AllocsPerRun(100, func() { Unquote([]byte(s)) }); n > 1 {
+			t.Errorf("Unquote(%s) allocates %v times", s, n)
+		}
+	}
+}
+
 func TestValidAllocatesNothing(t *testing.T) {
 	data := []byte(`{"a":[1,2,{"b":"c\u00e9"}],"d":null}`)
 	if n := testing.AllocsPerRun(100, func() { Valid(data) }); n != 0 {

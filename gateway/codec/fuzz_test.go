@@ -133,3 +133,22 @@ func FuzzAppendString(f *testing.F) {
 		}
 	})
 }
+
+func FuzzUnquote(f *testing.F) {
+	for _, s := range []string{
+		``, `plain`, `中文👋`, `\"\\\/\b\f\n\r\t\u0000\u001f\u007f`, `a\u4f60b\u597D`, `\ud83d\udc4b`, `\ud83d`, `\ud83d\ud83d\udc4b`, `\udc4b\ud83d`,
+		`\ud83dx`, `\ud83d\n`, `\ud83d\u0041`, `\\u4f60`, `\\\\u`, `\ufffd`, `\ud83d\ufffd`, `x\`, `\u12`,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		quoted := []byte(`"` + s + `"`)
+		var want string
+		if err := Unmarshal(quoted, &want); err != nil {
+			return
+		}
+		if got := Unquote(quoted); got != want {
+			t.Fatalf("Unquote(%s) = %q, Unmarshal: %q", quoted, got, want)
+		}
+	})
+}

@@ -1,6 +1,11 @@
 package codec
 
-import "unicode/utf8"
+import (
+	"bytes"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
 
 const hexDigits = "0123456789abcdef"
 
@@ -66,4 +71,54 @@ func AppendString(dst []byte, s string) []byte {
 	}
 	dst = append(dst, s[start:]...)
 	return append(dst, '"')
+}
+
+// Unquote returns the text of quoted, a JSON string that Valid accepts without
+// blanks around it, exactly as Unmarshal does: half a surrogate pair becomes
+// U+FFFD.
+func Unquote(quoted []byte) string {
+	text := quoted[1 : len(quoted)-1]
+	i := bytes.IndexByte(text, '\\')
+	if i < 0 {
+		return string(text)
+	}
+	var b strings.Builder
+	const shrinks = len(`\uFFFD`) - len("\uFFFD") // at least
+	b.Grow(max(i, len(text)-shrinks*bytes.Count(text, []byte(`\u`))))
+	for ; i >= 0; i = bytes.IndexByte(text, '\\') {
+		b.Write(text[:i])
+		escape := text[i+1]
+		text = text[i+2:]
+		switch escape {
+		case 'b':
+			b.WriteByte('\b')
+		case 'f':
+			b.WriteByte('\f')
+		case 'n':
+			b.WriteByte('\n')
+		case 'r':
+			b.WriteByte('\r')
+		case 't':
+			b.WriteByte('\t')
+		case 'u':
+			u, _ := hex4(text, 0)
+			text = text[4:]
+			r := rune(u)
+			if utf16.IsSurrogate(r) {
+				r = utf8.RuneError
+				if bytes.HasPrefix(text, []byte(`\u`)) {
+					low, _ := hex4(text, 2)
+					if pair := utf16.DecodeRune(rune(u), rune(low)); pair != utf8.RuneError {
+						r = pair
+						text = text[6:]
+					}
+				}
+			}
+			b.WriteRune(r)
+		default:
+			b.WriteByte(escape)
+		}
+	}
+	b.Write(text)
+	return b.String()
 }

@@ -37,7 +37,7 @@ func ParseAnswer(contentType string, body []byte) (Answer, error) {
 	mediaType, _, _ := strings.Cut(contentType, ";")
 	switch {
 	case !strings.EqualFold(strings.TrimSpace(mediaType), "text/plain"):
-		// A clone, so that a caller's string made of bytes need not be on the heap.
+		// The copy lets the caller's string live on its stack where all is well.
 		return Answer{}, fmt.Errorf("answer is neither JSON nor, with Content-Type %q, plain text", short(strings.Clone(contentType)))
 	case !utf8.Valid(content):
 		return Answer{}, errors.New("answer is plain text but not UTF-8")
@@ -91,7 +91,8 @@ func ParseReply(obj []byte) (Answer, error) {
 }
 
 func parseObject(obj []byte) (Answer, error) {
-	f := readFields(obj)
+	var room fieldRoom
+	f := readFields(room[:0], obj)
 	kind, _, err := f.text("type")
 	if kind == "" && err == nil {
 		kind, _, err = f.text("msgtype")

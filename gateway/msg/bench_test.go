@@ -39,6 +39,17 @@ func BenchmarkParse(b *testing.B) {
 	})
 }
 
+func BenchmarkPath(b *testing.B) {
+	for _, m := range []Message{{MsgType: "text"}, {MsgType: "event", Event: "CLICK"}, {MsgType: "event", Event: "complaint callback"}} {
+		b.Run(m.MsgType+m.Event, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				m.Path()
+			}
+		})
+	}
+}
+
 func BenchmarkParseEnvelope(b *testing.B) {
 	for _, name := range []string{"push-safe.msg-text.xml", "push-compatible.msg-text.xml", "push-safe.event-channels_ec_order_pay.json"} {
 		b.Run(name, func(b *testing.B) {
@@ -64,12 +75,23 @@ func BenchmarkBody(b *testing.B) {
 }
 
 func BenchmarkParseAnswer(b *testing.B) {
-	body := []byte(`{"type":"text","msg":"您好 👋 请点击 <a href=\"https://example.com\">这里</a>"}`)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := ParseAnswer("application/json", body); err != nil {
-			b.Fatal(err)
-		}
+	for _, c := range []struct{ name, body string }{
+		{"text", `{"type":"text","msg":"您好 👋 请点击这里"}`},
+		{"escapes", `{"type":"text","msg":"您好 👋 请点击 <a href=\"https://example.com\">这里</a>"}`},
+		{"ascii", `{"type": "text", "msg": "\u60a8\u597d \ud83d\udc4b \u8bf7\u70b9\u51fb\u8fd9\u91cc"}`},
+		{"WeChat's", `{"MsgType":"text","Content":"您好 👋 请点击这里"}`},
+		{"image", `{"type":"image","msg":"pQ7mEvr2tKc9Wd4xVbN1hZs6uYj8gLf3RaTo5iPwXeBqCnDkMyHzJlGvUc0rSxOt"}`},
+		{"news", `{"type":"news","articles":[{"title":"一","desc":"二","picurl":"https://example.com/a.jpg","url":"https://example.com/"}]}`},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			body := []byte(c.body)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := ParseAnswer("application/json", body); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

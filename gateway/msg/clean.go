@@ -59,7 +59,7 @@ func (c *cleaner) findLast() {
 			return
 		}
 		at += i
-		if name, _, ok := endTag(skipBlanks(c.in[at+len(cdataClose):])); ok {
+		if name, _, ok := endTag(trimLeft(c.in[at+len(cdataClose):])); ok {
 			c.last[string(name)] = at
 		}
 		at++ // the close of "]]]>" stands one further
@@ -84,7 +84,7 @@ func (c *cleaner) element(name []byte, empty bool, depth int) error {
 // value writes the content of an element that is a CDATA section, up to and
 // without its end tag, and reports whether it was one.
 func (c *cleaner) value(name []byte, depth int) bool {
-	rest := skipBlanks(c.in[c.pos:])
+	rest := trimLeft(c.in[c.pos:])
 	if depth == 1 || !bytes.HasPrefix(rest, cdataOpen) {
 		return false
 	}
@@ -96,7 +96,7 @@ func (c *cleaner) value(name []byte, depth int) bool {
 	if depth > 2 || endsAtFirst(string(name)) {
 		for at := begin; ; at++ {
 			at += bytes.Index(c.in[at:], cdataClose) // there is one: c.last
-			if n, _, ok := endTag(skipBlanks(c.in[at+len(cdataClose):])); ok && bytes.Equal(n, name) {
+			if n, _, ok := endTag(trimLeft(c.in[at+len(cdataClose):])); ok && bytes.Equal(n, name) {
 				end = at
 				break
 			}
@@ -110,7 +110,7 @@ func (c *cleaner) value(name []byte, depth int) bool {
 	}
 	value = bytes.ReplaceAll(c.in[begin:end], split, cdataClose)
 	c.out = appendCData(c.out, string(value))
-	tail := skipBlanks(c.in[end+len(cdataClose):])
+	tail := trimLeft(c.in[end+len(cdataClose):])
 	_, n, _ := endTag(tail)
 	c.pos = len(c.in) - len(tail) + n
 	return true
@@ -314,7 +314,7 @@ func endTag(b []byte) (name []byte, n int, ok bool) {
 		return nil, 0, false
 	}
 	name = tagName(b[2:])
-	rest := skipBlanks(b[2+len(name):])
+	rest := trimLeft(b[2+len(name):])
 	if len(name) == 0 || len(rest) == 0 || rest[0] != '>' {
 		return nil, 0, false
 	}
@@ -336,8 +336,6 @@ func tagName(b []byte) []byte {
 	return b[:n]
 }
 
-func skipBlanks(b []byte) []byte { return bytes.TrimLeft(b, blanks) }
-
 // sanitize returns b with each run of bad UTF-8 as one U+FFFD and without the
 // characters that XML forbids; b itself if there is nothing to do.
 func sanitize(b []byte) []byte {
@@ -355,10 +353,33 @@ func sanitize(b []byte) []byte {
 
 // sanitizeText is sanitize for a reply, which hardly ever needs it.
 func sanitizeText(s string) string {
-	if utf8.ValidString(s) && !strings.ContainsFunc(s, isForbidden) {
+	if hasOnlyXMLChars(s) {
 		return s
 	}
 	return string(sanitize([]byte(s)))
+}
+
+// suspects are the bytes of characters that XML forbids. 0xEF begins U+FFFE and
+// U+FFFF, and much that is welcome.
+var suspects = func() (t [256]bool) {
+	for c := range byte(' ') {
+		t[c] = c != '\n' && c != '\t' && c != '\r'
+	}
+	t[0xEF] = true
+	return t
+}()
+
+// hasOnlyXMLChars reports whether sanitize has nothing to do.
+func hasOnlyXMLChars(s string) bool {
+	high := byte(0)
+	for i := range len(s) {
+		c := s[i]
+		high |= c
+		if suspects[c] && (c != 0xEF || i+2 < len(s) && s[i+1] == 0xBF && s[i+2] >= 0xBE) {
+			return false
+		}
+	}
+	return high < utf8.RuneSelf || utf8.ValidString(s)
 }
 
 func isForbidden(r rune) bool { return !isXMLChar(r) }
@@ -369,19 +390,23 @@ func isXMLChar(r rune) bool {
 		r >= 0xE000 && r <= 0xFFFD || r >= 0x10000 && r <= utf8.MaxRune
 }
 
-// appendCData appends value as CDATA; a "]]>" in it is divided between two
-// sections, so that it cannot end the first.
+// appendCData appends value as CDATA.
 func appendCData(dst []byte, value string) []byte {
+	dst = append(dst, "<![CDATA["...)
+	return append(appendInCData(dst, value), "]]>"...)
+}
+
+// appendInCData appends value to an open CDATA section. A "]]>" in it is divided
+// between two sections, so that it cannot end the first.
+func appendInCData(dst []byte, value string) []byte {
 	const begin, end = "<![CDATA[", "]]>"
-	dst = append(dst, begin...)
 	for {
 		i := strings.Index(value, end)
 		if i < 0 {
-			break
+			return append(dst, value...)
 		}
 		dst = append(dst, value[:i+2]...)
 		dst = append(dst, end+begin...)
 		value = value[i+2:]
 	}
-	return append(append(dst, value...), end...)
 }

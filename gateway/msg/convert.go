@@ -223,12 +223,17 @@ func appendObject(dst []byte, parents ...*etree.Element) []byte {
 // so and it is one.
 func appendLeaf(dst []byte, name, text string) []byte {
 	if isNumber(name) {
-		if text == "" {
-			return append(dst, '0')
-		}
-		if isJSONNumber(text) {
-			return append(dst, text...)
-		}
+		return appendNumber(dst, text)
+	}
+	return codec.AppendString(dst, text)
+}
+
+func appendNumber(dst []byte, text string) []byte {
+	switch {
+	case text == "":
+		return append(dst, '0')
+	case isJSONNumber(text):
+		return append(dst, text...)
 	}
 	return codec.AppendString(dst, text)
 }

@@ -12,10 +12,10 @@ import (
 // Encrypt.
 var ErrNoEncrypt = errors.New("body has no Encrypt")
 
-// ParseEnvelope returns the value of Encrypt in an encrypted push and the
-// format of the envelope. It may be a part of body. It is base64 by contract;
-// that is for the caller to check. Other fields, which a push in compatible
-// mode carries in the clear, are not authenticated and therefore not returned.
+// ParseEnvelope returns the value of Encrypt in an encrypted push, mostly as a
+// part of body, and the format of the envelope. It is base64 by contract; that
+// is for the caller to check. Other fields, which a push in compatible mode
+// carries in the clear, are not authenticated and therefore not returned.
 func ParseEnvelope(body []byte) (encrypt []byte, f Format, err error) {
 	text := trimBlanks(dropBOM(body))
 	switch {
@@ -69,7 +69,7 @@ func scanEnvelope(text []byte) (encrypt []byte, ok bool) {
 	}
 	var seen [16][]byte
 	for n := 0; ; n++ {
-		rest = skipBlanks(rest)
+		rest = trimLeft(rest)
 		if end, found := bytes.CutPrefix(rest, []byte("</xml>")); found {
 			return encrypt, len(trimBlanks(end)) == 0
 		}
@@ -83,11 +83,11 @@ func scanEnvelope(text []byte) (encrypt []byte, ok bool) {
 			}
 		}
 		seen[n] = name
-		rest = skipBlanks(rest[size:])
+		rest = trimLeft(rest[size:])
 		value := rest
 		if in, cdata := bytes.CutPrefix(rest, cdataOpen); cdata {
 			value, rest, found = bytes.Cut(in, cdataClose)
-			rest = skipBlanks(rest)
+			rest = trimLeft(rest)
 		} else if i := bytes.IndexByte(rest, '<'); i >= 0 {
 			value, rest = rest[:i], rest[i:]
 		}
@@ -113,10 +113,8 @@ func jsonEnvelope(text []byte) ([]byte, error) {
 	}
 	var encrypt []byte
 	for key, value := range members(text) {
-		if value[0] == '"' && string(bytes.TrimSpace([]byte(unquote(key)))) == "Encrypt" {
-			if encrypt = value[1 : len(value)-1]; bytes.IndexByte(value, '\\') >= 0 {
-				encrypt = []byte(unquote(value))
-			}
+		if value[0] == '"' && string(bytes.TrimSpace(plainText(key))) == "Encrypt" {
+			encrypt = plainText(value)
 		}
 	}
 	return encrypt, nil

@@ -49,6 +49,7 @@ var fastSeeds = []string{
 	"<a>\xef\xbf</a>", "<a><![CDATA[\r\n]]></a>", "<a><![CDATA[x]]>y</a>", "<a><![CDATA[x]]><![CDATA[y]]></a>", "<a b='c'>d</a>", "<a >x</a>", "<a>x</a >",
 	"<a>x</a><a>y</a>", "<1>x</1>", "<_>x</_>", "<a:b>x</a:b>", "<item>x</item>", "<PicList></PicList>", "<SomeEvent></SomeEvent>", "<userInfo>x</userInfo>",
 	"<a><b>x</b></a>", "<a>x</b>", "<a>x", "x<a>y</a>", "<!-- c --><a>y</a>", "<?x?><a>y</a>", "<a/>", "</xml>", "<xml></xml>", "<a><![CDATA[x</a>",
+	"<a>\r\nx</a>\r\n", "<a>x\r\n</a>", "<a><![CDATA[\"\\\n\t\u2028\u2029\u201c\u2026]] ]>]]></a>", "<Content><![CDATA[\"\xe2]]></Content>", "<Title>a\"b</Title><Scale>1</Scale>",
 	"<a>\u0085\u00a0x\u3000</a>", "<a>\u2028</a>", "<Encrypt>x</Encrypt>", "<InfoType>authorized</InfoType>", "<CreateTime>1e5</CreateTime>", "<Count>01</Count>",
 }
 
@@ -77,6 +78,10 @@ func TestFastReaderReadsWhatIsCommon(t *testing.T) {
 			}
 			if !sameAsTree(t, body) {
 				t.Errorf("%s is left to the tree:\n%s", file, body)
+			}
+			// It waits with the push, thousands with it.
+			if m := mustParse(t, body); cap(m.JSON)-len(m.JSON) > 16 {
+				t.Errorf("%s: JSON of %d bytes has room for %d", file, len(m.JSON), cap(m.JSON))
 			}
 		}
 	}

@@ -3,8 +3,6 @@ package msg
 import (
 	"bytes"
 	"fmt"
-	"iter"
-	"slices"
 )
 
 // fields are the members of an object. They are found by plain name: lower
@@ -12,15 +10,16 @@ import (
 // counts as absent.
 type fields []pair
 
-type pair struct {
-	key   string
-	value []byte
-}
+type pair struct{ key, value []byte }
 
-func readFields(obj []byte) fields {
-	f := make(fields, 0, 4)
+// fieldRoom holds the fields of what backends usually answer. Whoever reads
+// fields keeps one on the stack.
+type fieldRoom [6]pair
+
+// readFields appends the members of obj to f.
+func readFields(f fields, obj []byte) fields {
 	for key, value := range members(obj) {
-		f = append(f, pair{unquote(key), value})
+		f = append(f, pair{plainText(key), value})
 	}
 	return f
 }
@@ -36,10 +35,9 @@ func (f fields) find(name string) []byte {
 }
 
 // isPlainName reports whether plain is the plain name of key.
-func isPlainName(key, plain string) bool {
+func isPlainName(key []byte, plain string) bool {
 	n := 0
-	for i := range len(key) {
-		c := key[i]
+	for _, c := range key {
 		switch {
 		case c == '_':
 			continue
@@ -83,9 +81,10 @@ func (f fields) reply(r *Reply, kind string) error {
 		nested = "transinfo"
 	}
 	if v := f.find(nested); v != nil && v[0] == '{' {
-		in = append(f[:len(f):len(f)], readFields(v)...)
+		in = readFields(f, v)
 	}
-	p := picker{in: in, kind: kind}
+	first := fault{kind: kind}
+	p := picker{in, &first}
 	switch kind {
 	case "text":
 		p.need(&r.Text, "msg", "content")
@@ -130,24 +129,30 @@ func (f fields) reply(r *Reply, kind string) error {
 	}
 	if r.KfAccount == "" && kind != "raw" {
 		if v := in.find("customservice"); v != nil && v[0] == '{' {
-			p.in = readFields(v)
+			p.in = readFields(nil, v)
 		}
 		p.may(&r.KfAccount, "kfaccount")
 	}
-	return p.err
+	return first.err
 }
 
-// A picker takes the values of one reply out of fields and keeps the first
-// error, which names the field.
+// A picker takes the values of one reply out of fields.
 type picker struct {
-	in   fields
+	in fields
+	*fault
+}
+
+// A fault is the first error of a picker, which names the field. It is apart
+// from it because it leaves the function, and with it the fields would: they
+// could not stay on the stack.
+type fault struct {
 	kind string
 	err  error
 }
 
-func (p *picker) fail(format string, args ...any) {
-	if p.err == nil {
-		p.err = fmt.Errorf("%s reply: %w", p.kind, fmt.Errorf(format, args...))
+func (f *fault) fail(format string, args ...any) {
+	if f.err == nil {
+		f.err = fmt.Errorf("%s reply: %w", f.kind, fmt.Errorf(format, args...))
 	}
 }
 
@@ -163,10 +168,15 @@ func (p *picker) may(dst *string, names ...string) {
 
 // need is may for a field that has to be there, be it empty.
 func (p *picker) need(dst *string, names ...string) {
-	if !slices.ContainsFunc(names, p.in.has) {
+	s, found, err := p.in.text(names...)
+	switch {
+	case err != nil:
+		p.fail("%w", err)
+	case found:
+		*dst = s
+	default:
 		p.fail("field %q is missing", names[0])
 	}
-	p.may(dst, names...)
 }
 
 // want is need for a field that must not be empty either.
@@ -183,63 +193,62 @@ func (p *picker) titles(r *Reply) {
 }
 
 func (p *picker) articles(r *Reply) {
-	for item := range p.objects("articles", maxArticles) {
-		a := picker{in: readFields(item), kind: p.kind, err: p.err}
+	p.each("articles", maxArticles, func(item []byte) {
+		var room fieldRoom
+		a := picker{readFields(room[:0], item), p.fault}
 		var out Article
 		a.may(&out.Title, "title")
 		a.may(&out.Description, "desc", "description")
 		a.may(&out.PicURL, "picurl")
 		a.may(&out.URL, "url")
-		p.err = a.err
 		r.Articles = append(r.Articles, out)
-	}
+	})
 	if len(r.Articles) == 0 {
 		p.fail("field %q is missing or empty", "articles")
 	}
 }
 
 func (p *picker) menu(r *Reply) {
-	for item := range p.objects("list", maxMenuItems) {
-		m := picker{in: readFields(item), kind: p.kind, err: p.err}
+	p.each("list", maxMenuItems, func(item []byte) {
+		var room fieldRoom
+		m := picker{readFields(room[:0], item), p.fault}
 		var out MenuItem
 		m.want(&out.ID, "id")
 		m.want(&out.Content, "content")
-		p.err = m.err
 		r.Menu.Items = append(r.Menu.Items, out)
-	}
+	})
 	if len(r.Menu.Items) == 0 {
 		p.fail("field %q is missing or empty", "list")
 	}
 }
 
-// objects iterates over up to limit objects of the array name; the rest is
-// left out. The XML-like spelling {"item":[…]} is an array as well.
-func (p *picker) objects(name string, limit int) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		array := p.in.find(name)
-		if array == nil {
+// each calls read for up to limit objects of the array name; the rest is left
+// out. The XML-like spelling {"item":[…]} is an array as well.
+func (p *picker) each(name string, limit int, read func(item []byte)) {
+	array := p.in.find(name)
+	if array == nil {
+		return
+	}
+	if array[0] == '{' {
+		if item := readFields(nil, array).find("item"); item != nil {
+			array = item
+		}
+	}
+	if array[0] != '[' {
+		p.fail("field %q is not an array", name)
+		return
+	}
+	n := 0
+	for item := range elements(array) {
+		if item[0] != '{' {
+			p.fail("%s[%d] is not an object", name, n)
 			return
 		}
-		if array[0] == '{' {
-			if item := readFields(array).find("item"); item != nil {
-				array = item
-			}
-		}
-		if array[0] != '[' {
-			p.fail("field %q is not an array", name)
+		if n == limit {
 			return
 		}
-		n := 0
-		for item := range elements(array) {
-			if item[0] != '{' {
-				p.fail("%s[%d] is not an object", name, n)
-				return
-			}
-			if n == limit || !yield(item) {
-				return
-			}
-			n++
-		}
+		read(item)
+		n++
 	}
 }
 

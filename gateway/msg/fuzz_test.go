@@ -174,8 +174,8 @@ func FuzzParseEnvelope(f *testing.F) {
 	seedPushes(f)
 	f.Add([]byte("<xml><Encrypt>QUJD</Encrypt></xml>"))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		found, _, err := ParseEnvelope(body)
-		encrypt := string(found)
+		value, _, err := ParseEnvelope(body)
+		encrypt := string(value)
 		if (err == nil) != (encrypt != "") {
 			t.Fatalf("%q, %v", encrypt, err)
 		}
@@ -252,6 +252,18 @@ func FuzzParseAnswer(f *testing.F) {
 			if x.MsgType != r.Type || r.Type == "text" && x.Content != want || len(x.Items) != x.ArticleCount || x.ArticleCount > maxArticles {
 				t.Fatalf("%+v from %q", x, out)
 			}
+		}
+	})
+}
+
+// FuzzSanitizeText: the look that leaves most texts as they are misses nothing.
+func FuzzSanitizeText(f *testing.F) {
+	for _, s := range []string{"", "hi", "你好👋", "\t\r\n", "a\x00b", "\x1f", "\x7f", "\u0085", "\ufffd\ufffc", "\ufffe", "\uffff", "，", "\xef\xbf", "\xef", "\xff", "\xed\xa0\x80", "\xf4\x90\x80\x80"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if got, want := sanitizeText(s), string(sanitize([]byte(s))); got != want {
+			t.Fatalf("sanitizeText(%q) = %q, want %q", s, got, want)
 		}
 	})
 }

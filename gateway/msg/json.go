@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"strings"
 
 	"wx-gateway/gateway/codec"
 )
@@ -27,20 +26,27 @@ func parseJSON(text []byte) (*Message, error) {
 		}
 		m.Cleaned = true
 	}
-	seen := make(map[string]bool, 16)
+	seen := uint16(0) // bit s is set: a member has that slot
 	for key, value := range members(m.JSON) {
+		name := plainText(key)
 		// Samples of WeChat's documentation have stray blanks in key names.
-		name := strings.TrimSpace(unquote(key))
-		last, header := isHeader(name)
-		if seen[name] {
+		trimmed := bytes.TrimSpace(name)
+		s := slotOf(trimmed)
+		if s == noSlot {
+			continue
+		}
+		if seen>>s&1 == 1 {
+			last, header := isHeader(string(trimmed))
 			m.Injected = m.Injected || header
 			if !last {
 				continue
 			}
 		}
-		seen[name] = true
-		m.ownUserInfo = m.ownUserInfo || isUserInfo(unquote(key))
-		m.set(name, scalar(value))
+		seen |= 1 << s
+		m.ownUserInfo = m.ownUserInfo || isUserInfo(name)
+		if s < slotUserInfo {
+			m.set(s, scalar(value))
+		}
 	}
 	return m, nil
 }
@@ -189,22 +195,18 @@ func stringLen(b []byte) int {
 
 // unquote returns the text of a JSON string.
 func unquote(raw []byte) string {
+	if string(raw) == `"text"` { // the type of most answers
+		return "text"
+	}
+	return codec.Unquote(raw)
+}
+
+// plainText is unquote that copies only where there are escapes.
+func plainText(raw []byte) []byte {
 	if bytes.IndexByte(raw, '\\') < 0 {
-		switch string(raw) { // what most answers are made of
-		case `"type"`:
-			return "type"
-		case `"msg"`:
-			return "msg"
-		case `"text"`:
-			return "text"
-		}
-		return string(raw[1 : len(raw)-1])
+		return raw[1 : len(raw)-1]
 	}
-	var s string
-	if err := codec.Unmarshal(raw, &s); err != nil {
-		return ""
-	}
-	return s
+	return []byte(unquote(raw))
 }
 
 // scalar returns a JSON value as text: a string without its quotes, a number

@@ -88,6 +88,9 @@ func Parse(body []byte) (*Message, error) {
 func (m *Message) Path() (string, error) {
 	switch m.MsgType {
 	case "event", "device_event":
+		if path, known := eventPaths[m.Event]; known {
+			return path, nil
+		}
 		return pathOf("/event/", "event", m.Event)
 	case "":
 		if m.InfoType != "" {
@@ -95,7 +98,23 @@ func (m *Message) Path() (string, error) {
 		}
 		return "", errors.New("push has neither MsgType nor InfoType")
 	}
+	if path, known := messagePaths[m.MsgType]; known {
+		return path, nil
+	}
 	return pathOf("/msg/", "message", m.MsgType)
+}
+
+// The paths of what is pushed most, so that they need not be made each time.
+var messagePaths, eventPaths = pathsOf("/msg/", messageExtras), pathsOf("/event/", eventExtras)
+
+func pathsOf(prefix string, kinds map[string][]extra) map[string]string {
+	paths := make(map[string]string, len(kinds))
+	for name := range kinds {
+		if path, err := pathOf(prefix, "", name); err == nil { // "pic_*" is no name
+			paths[name] = path
+		}
+	}
+	return paths
 }
 
 // Kind returns Path without its leading slash, or "unnamed" where Path fails.
@@ -157,7 +176,7 @@ func (m *Message) Body(userInfo []byte, userInfoError string) []byte {
 	return append(out, '}')
 }
 
-func isUserInfo(name string) bool { return name == "userInfo" || name == "userInfoError" }
+func isUserInfo[T string | []byte](name T) bool { return slotOf(name) >= slotUserInfo }
 
 func withoutUserInfo(object []byte) []byte {
 	out := append(make([]byte, 0, len(object)), '{')
@@ -173,34 +192,84 @@ func withoutUserInfo(object []byte) []byte {
 	return append(out, '}')
 }
 
-// set takes one header value. The first of a name counts, since the text a
-// user wrote stands behind the header and might bring names of its own; for
-// MsgId and MsgID, which stand behind the text, the caller passes the last.
-func (m *Message) set(name, value string) {
-	switch name {
+// A slot is what a Message does with the text of an element: most are fields.
+type slot uint8
+
+const (
+	noSlot slot = iota
+	slotToUserName
+	slotFromUserName
+	slotCreateTime
+	slotMsgType
+	slotEvent
+	slotInfoType
+	slotEventKey
+	slotContent
+	slotMsgId
+	slotMsgID
+	slotUserInfo // it gives way to the gateway's own
+	slotUserInfoError
+)
+
+// slotOf returns where the text of an element of this name goes.
+func slotOf[T string | []byte](name T) slot {
+	switch string(name) {
 	case "ToUserName":
-		m.ToUserName = value
+		return slotToUserName
 	case "FromUserName":
-		m.FromUserName = value
+		return slotFromUserName
 	case "CreateTime":
-		m.CreateTime = value
+		return slotCreateTime
 	case "MsgType":
-		m.MsgType = value
+		return slotMsgType
 	case "Event":
-		m.Event = value
+		return slotEvent
 	case "InfoType":
-		m.InfoType = value
+		return slotInfoType
 	case "EventKey":
-		m.EventKey = value
+		return slotEventKey
 	case "Content":
-		m.Content = value
+		return slotContent
 	case "MsgId":
-		if value != "" {
-			m.MsgID = value
-		}
+		return slotMsgId
 	case "MsgID":
+		return slotMsgID
+	case "userInfo":
+		return slotUserInfo
+	case "userInfoError":
+		return slotUserInfoError
+	}
+	return noSlot
+}
+
+// set takes the text of one element. The first of a name counts, since the text
+// a user wrote stands behind the header and might bring names of its own; for
+// MsgId and MsgID, which stand behind the text, the caller passes the last.
+func (m *Message) set(s slot, text string) {
+	switch s {
+	case slotToUserName:
+		m.ToUserName = text
+	case slotFromUserName:
+		m.FromUserName = text
+	case slotCreateTime:
+		m.CreateTime = text
+	case slotMsgType:
+		m.MsgType = text
+	case slotEvent:
+		m.Event = text
+	case slotInfoType:
+		m.InfoType = text
+	case slotEventKey:
+		m.EventKey = text
+	case slotContent:
+		m.Content = text
+	case slotMsgId:
+		if text != "" {
+			m.MsgID = text
+		}
+	case slotMsgID:
 		if m.MsgID == "" {
-			m.MsgID = value
+			m.MsgID = text
 		}
 	}
 }

@@ -87,9 +87,21 @@ func (r *Reply) AppendXML(dst []byte, to, from string, createTime int64) []byte 
 	case !r.Passive():
 		return dst
 	}
-	dst = append(dst, "<xml>"...)
-	var room passiveRoom
-	dst = appendXMLFields(dst, r.passive(room[:0], to, from, createTime))
+	dst = append(dst, "<xml><ToUserName><![CDATA["...)
+	dst = appendInCData(dst, sanitizeText(to))
+	dst = append(dst, "]]></ToUserName><FromUserName><![CDATA["...)
+	dst = appendInCData(dst, sanitizeText(from))
+	dst = append(dst, "]]></FromUserName><CreateTime>"...)
+	dst = strconv.AppendInt(dst, createTime, 10)
+	dst = append(dst, "</CreateTime><MsgType><![CDATA["...)
+	dst = append(dst, r.Type...)
+	dst = append(dst, "]]></MsgType>"...)
+	if r.Type == "text" {
+		dst = append(dst, "<Content><![CDATA["...)
+		dst = appendInCData(dst, sanitizeText(r.Text))
+		return append(dst, "]]></Content></xml>"...)
+	}
+	dst = appendXMLFields(dst, r.passive())
 	return append(dst, "</xml>"...)
 }
 
@@ -102,8 +114,24 @@ func (r *Reply) AppendJSON(dst []byte, to, from string, createTime int64) []byte
 	case !r.Passive():
 		return dst
 	}
-	var room passiveRoom
-	return appendJSONFields(dst, r.passive(room[:0], to, from, createTime))
+	dst = append(dst, `{"ToUserName":`...)
+	dst = codec.AppendString(dst, sanitizeText(to))
+	dst = append(dst, `,"FromUserName":`...)
+	dst = codec.AppendString(dst, sanitizeText(from))
+	dst = append(dst, `,"CreateTime":`...)
+	dst = strconv.AppendInt(dst, createTime, 10)
+	dst = append(dst, `,"MsgType":"`...)
+	dst = append(dst, r.Type...)
+	dst = append(dst, '"')
+	if r.Type == "text" {
+		dst = append(dst, `,"Content":`...)
+		dst = codec.AppendString(dst, sanitizeText(r.Text))
+		return append(dst, '}')
+	}
+	for _, f := range r.passive() {
+		dst = appendJSONField(append(dst, ','), f)
+	}
+	return append(dst, '}')
 }
 
 // AppendCustom appends r as the body of message/custom/send to openid. Only
@@ -121,42 +149,27 @@ func (r *Reply) AppendCustom(dst []byte, openid string) ([]byte, error) {
 	return appendJSONFields(dst, fields), nil
 }
 
-// passiveRoom holds the fields of a passive reply.
-type passiveRoom [6]field
-
-// passive appends the fields of a passive reply to f, in WeChat's order.
-func (r *Reply) passive(f []field, to, from string, createTime int64) []field {
-	f = append(f, text("ToUserName", to), text("FromUserName", from), number("CreateTime", createTime), text("MsgType", r.Type))
-	if r.Type == "text" {
-		return append(f, text("Content", r.Text))
-	}
-	return r.passiveContent(f)
-}
-
-// passiveContent appends what a reply other than a text says. It is apart from
-// passive for the sake of the stacks: each of thousands of connections has one,
-// and nearly all replies are texts.
-//
-//go:noinline
-func (r *Reply) passiveContent(f []field) []field {
+// passive returns what a passive reply other than a text says, after the four
+// fields that all have.
+func (r *Reply) passive() []field {
 	switch r.Type {
 	case "image":
-		return append(f, object("Image", text("MediaId", r.MediaID)))
+		return []field{object("Image", text("MediaId", r.MediaID))}
 	case "voice":
-		return append(f, object("Voice", text("MediaId", r.MediaID)))
+		return []field{object("Voice", text("MediaId", r.MediaID))}
 	case "video":
-		return append(f, object("Video", text("MediaId", r.MediaID), text("Title", r.Title), text("Description", r.Description)))
+		return []field{object("Video", text("MediaId", r.MediaID), text("Title", r.Title), text("Description", r.Description))}
 	case "music":
-		return append(f, object("Music", text("Title", r.Title), text("Description", r.Description),
-			text("MusicUrl", r.MusicURL), text("HQMusicUrl", r.HQMusicURL), text("ThumbMediaId", r.ThumbMediaID)))
+		return []field{object("Music", text("Title", r.Title), text("Description", r.Description),
+			text("MusicUrl", r.MusicURL), text("HQMusicUrl", r.HQMusicURL), text("ThumbMediaId", r.ThumbMediaID))}
 	case "news":
 		items := r.articles(maxArticles, "Title", "Description", "PicUrl", "Url")
-		return append(f, number("ArticleCount", int64(len(items))), list("Articles", items))
+		return []field{number("ArticleCount", int64(len(items))), list("Articles", items)}
 	}
 	if r.KfAccount != "" { // of a hand-over, "" is any agent
-		return append(f, object("TransInfo", text("KfAccount", r.KfAccount)))
+		return []field{object("TransInfo", text("KfAccount", r.KfAccount))}
 	}
-	return f
+	return nil
 }
 
 // custom returns the type's own object of a customer-service message.
@@ -271,24 +284,29 @@ func appendJSONFields(dst []byte, fields []field) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(codec.AppendString(dst, f.name), ':')
-		switch f.kind {
-		case textField:
-			dst = codec.AppendString(dst, sanitizeText(f.text))
-		case numberField:
-			dst = strconv.AppendInt(dst, f.number, 10)
-		case objectField:
-			dst = appendJSONFields(dst, f.object)
-		case listField:
-			dst = append(dst, '[')
-			for j, item := range f.list {
-				if j > 0 {
-					dst = append(dst, ',')
-				}
-				dst = appendJSONFields(dst, item)
-			}
-			dst = append(dst, ']')
-		}
+		dst = appendJSONField(dst, f)
 	}
 	return append(dst, '}')
+}
+
+func appendJSONField(dst []byte, f field) []byte {
+	dst = append(codec.AppendString(dst, f.name), ':')
+	switch f.kind {
+	case textField:
+		dst = codec.AppendString(dst, sanitizeText(f.text))
+	case numberField:
+		dst = strconv.AppendInt(dst, f.number, 10)
+	case objectField:
+		dst = appendJSONFields(dst, f.object)
+	case listField:
+		dst = append(dst, '[')
+		for i, item := range f.list {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendJSONFields(dst, item)
+		}
+		dst = append(dst, ']')
+	}
+	return dst
 }

@@ -62,6 +62,7 @@ type extra struct {
 	name string
 	from string // path below the root, "" when there is nothing to flatten
 	list listOf
+	slot slot // of elements of this name
 }
 
 // listOf tells what a flattened list is made of.
@@ -73,65 +74,76 @@ const (
 	ofElements        // each element as it is
 )
 
-// extras holds per kind the fields of go-wx-api's structs (msg_xml_receive.go):
-// backends written for it rely on every one of them. A name ending in "_*"
-// stands for all events that begin so.
-var extras = map[string][]extra{
-	"msg/text":       plain("MsgId", "Content"),
-	"msg/image":      plain("MsgId", "PicUrl", "MediaId"),
-	"msg/voice":      plain("MsgId", "MediaId", "Format", "Recognition"),
-	"msg/video":      plain("MsgId", "MediaId", "ThumbMediaId"),
-	"msg/shortvideo": plain("MsgId", "MediaId", "ThumbMediaId"),
-	"msg/location":   plain("MsgId", "Location_X", "Location_Y", "Scale", "Label"),
-	"msg/link":       plain("MsgId", "Title", "Description", "Url"),
+// messageExtras and eventExtras hold per MsgType and Event the fields of
+// go-wx-api's structs (msg_xml_receive.go): backends written for it rely on
+// every one of them. A name ending in "_*" stands for all events that begin so.
+var messageExtras = map[string][]extra{
+	"text":       plain("MsgId", "Content"),
+	"image":      plain("MsgId", "PicUrl", "MediaId"),
+	"voice":      plain("MsgId", "MediaId", "Format", "Recognition"),
+	"video":      plain("MsgId", "MediaId", "ThumbMediaId"),
+	"shortvideo": plain("MsgId", "MediaId", "ThumbMediaId"),
+	"location":   plain("MsgId", "Location_X", "Location_Y", "Scale", "Label"),
+	"link":       plain("MsgId", "Title", "Description", "Url"),
+}
 
-	"event/CLICK":       plain("EventKey"),
-	"event/VIEW":        plain("EventKey", "MenuId"),
-	"event/subscribe":   plain("EventKey", "Ticket"),
-	"event/unsubscribe": plain("EventKey", "Ticket"),
-	"event/SCAN":        plain("EventKey", "Ticket"),
-	"event/LOCATION":    plain("Latitude", "Longitude", "Precision"),
-	"event/location":    plain("Location_X", "Location_Y", "Scale", "Label", "MsgId"),
+var eventExtras = withSlots(map[string][]extra{
+	"CLICK":       plain("EventKey"),
+	"VIEW":        plain("EventKey", "MenuId"),
+	"subscribe":   plain("EventKey", "Ticket"),
+	"unsubscribe": plain("EventKey", "Ticket"),
+	"SCAN":        plain("EventKey", "Ticket"),
+	"LOCATION":    plain("Latitude", "Longitude", "Precision"),
+	"location":    plain("Location_X", "Location_Y", "Scale", "Label", "MsgId"),
 
-	"event/pic_*": {
+	"pic_*": {
 		{name: "EventKey"},
 		{name: "Count", from: "SendPicsInfo/Count"},
 		{name: "PicList", from: "SendPicsInfo/PicList/item/PicMd5Sum", list: ofStrings},
 	},
-	"event/scancode_*": {
+	"scancode_*": {
 		{name: "EventKey"},
 		{name: "ScanType", from: "ScanCodeInfo/ScanType"},
 		{name: "ScanResult", from: "ScanCodeInfo/ScanResult"},
 	},
-	"event/location_select": {
+	"location_select": {
 		{name: "Location_X", from: "SendLocationInfo/Location_X"},
 		{name: "Location_Y", from: "SendLocationInfo/Location_Y"},
 		{name: "Scale", from: "SendLocationInfo/Scale"},
 		{name: "Label", from: "SendLocationInfo/Label"},
 		{name: "MsgId"},
 	},
-	"event/MASSSENDJOBFINISH": {
+	"MASSSENDJOBFINISH": {
 		{name: "MsgID"}, {name: "Status"},
 		{name: "TotalCount"}, {name: "FilterCount"}, {name: "SentCount"}, {name: "ErrorCount"},
 		{name: "ResultCount", from: "CopyrightCheckResult/Count"},
 		{name: "ResultList", from: "CopyrightCheckResult/ResultList/item", list: ofElements},
 	},
-	"event/TEMPLATESENDJOBFINISH": {
+	"TEMPLATESENDJOBFINISH": {
 		{name: "MsgId", from: "MsgID"}, {name: "Status"},
 	},
-}
+})
 
 var (
-	everyKnown   = plain("ToUserName", "FromUserName", "CreateTime") // of the kinds in extras
+	everyKnown   = plain("ToUserName", "FromUserName", "CreateTime") // of the kinds in the tables
 	everyMessage = plain("MsgId")                                    // of the kinds without an entry
 )
 
 func plain(names ...string) []extra {
 	list := make([]extra, len(names))
 	for i, name := range names {
-		list[i].name = name
+		list[i] = extra{name: name, slot: slotOf(name)}
 	}
 	return list
+}
+
+func withSlots(table map[string][]extra) map[string][]extra {
+	for _, list := range table {
+		for i := range list {
+			list[i].slot = slotOf(list[i].name)
+		}
+	}
+	return table
 }
 
 // extrasOf returns the extra fields of m; known tells whether its kind has an
@@ -143,15 +155,15 @@ func extrasOf(m *Message) (list []extra, known bool) {
 	case "device_event":
 		return nil, false
 	case "event":
-		if list, known = extras["event/"+m.Event]; known {
+		if list, known = eventExtras[m.Event]; known {
 			return list, true
 		}
 		if begin, _, found := strings.Cut(m.Event, "_"); found {
-			list, known = extras["event/"+begin+"_*"]
+			list, known = eventExtras[begin+"_*"]
 		}
 		return list, known
 	}
-	if list, known = extras["msg/"+m.MsgType]; known {
+	if list, known = messageExtras[m.MsgType]; known {
 		return list, true
 	}
 	return everyMessage, false

@@ -43,7 +43,7 @@ func parseTree(text []byte) (*Message, error) {
 		last, header := isHeader(g.name)
 		m.Injected = m.Injected || header && len(g.els) > 1
 		m.ownUserInfo = m.ownUserInfo || isUserInfo(g.name)
-		m.set(g.name, textOf(g.counts(last)))
+		m.set(slotOf(g.name), textOf(g.counts(last)))
 	}
 	m.JSON = appendPush(make([]byte, 0, len(text)+128), m, root, groups)
 	return m, nil
@@ -78,7 +78,7 @@ func readXML(text []byte) (root *etree.Element, cleaned, injected bool, err erro
 // stands before: the XML declaration, comments, processing instructions.
 func skipProlog(text []byte) ([]byte, error) {
 	for {
-		text = bytes.TrimLeft(text, blanks)
+		text = trimLeft(text)
 		switch {
 		case bytes.HasPrefix(text, []byte("<?")):
 			inst, rest, found := bytes.Cut(text[2:], []byte("?>"))
