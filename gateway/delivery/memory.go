@@ -12,7 +12,7 @@ import (
 // (a shop for hours), so at the bound the oldest keys go first.
 const (
 	shards       = 64
-	maxKeys      = 190_000  // keys in all: about 13 MB when full
+	minKeys      = 150_000  // keys in all, of the latest pushes; up to twice as many, about 13 MB
 	maxReplies   = 10 << 20 // bytes of stored replies in all
 	replyTTL     = 60 * time.Second
 	entryOwnSize = 150 // what a stored reply costs beside itself
@@ -29,8 +29,8 @@ type memory struct {
 // pushes of which more is known: the collector never looks at the keys.
 type shard struct {
 	mu     sync.Mutex
-	keys   map[ID]entry
-	order  fifo[dated] // the keys by first arrival
+	young  map[ID]entry // the keys by first arrival
+	old    map[ID]entry // those before them: dropped all at once, when young takes their place
 	recent []known     // where entries point to; 0 is nobody's
 	free   []uint32    // unused places of recent
 	over   fifo[kept]  // the places of pushes that are over, in the order in which they are dropped
@@ -55,12 +55,6 @@ type known struct {
 	isPickUp bool
 }
 
-// dated is a key and when it is forgotten.
-type dated struct {
-	id    ID
-	until uint32
-}
-
 // kept is a push that is over.
 type kept struct {
 	at    uint32
@@ -71,7 +65,8 @@ type kept struct {
 func newMemory() *memory {
 	m := &memory{start: time.Now()}
 	for i := range m.shards {
-		m.shards[i].keys, m.shards[i].recent = map[ID]entry{}, make([]known, 1)
+		s := &m.shards[i]
+		s.young, s.old, s.recent = map[ID]entry{}, map[ID]entry{}, make([]known, 1)
 	}
 	return m
 }
@@ -87,8 +82,10 @@ func seconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / tim
 // look finds what is known about id: e only while it is, k only where that is
 // more than the bare key. s.mu is held.
 func (s *shard) look(id ID, now time.Duration) (e entry, k *known, ok bool) {
-	if e, ok = s.keys[id]; !ok {
-		return e, nil, false
+	if e, ok = s.young[id]; !ok {
+		if e, ok = s.old[id]; !ok {
+			return e, nil, false
+		}
 	}
 	if k = &s.recent[e.at]; e.at != 0 && k.id == id {
 		return e, k, true
@@ -140,8 +137,27 @@ func (s *shard) vacate(at uint32) {
 
 // remember makes id a key. s.mu is held.
 func (s *shard) remember(id ID, e entry) {
-	s.keys[id] = e
-	s.order.push(dated{id, e.until})
+	if len(s.young) >= minKeys/shards {
+		s.age()
+	}
+	s.young[id] = e
+}
+
+// age drops the old keys but those of which more is known, and makes the young
+// ones old. s.mu is held.
+func (s *shard) age() {
+	s.young, s.old = s.old, s.young
+	kept := make([]entry, 0, len(s.recent))
+	for at := range s.recent[1:] {
+		at := uint32(at + 1)
+		if e, ok := s.young[s.recent[at].id]; ok && e.at == at {
+			kept = append(kept, e)
+		}
+	}
+	clear(s.young)
+	for _, e := range kept {
+		s.young[s.recent[e.at].id] = e
+	}
 }
 
 // find returns what is known about id; ok with nothing in it for a bare key.
@@ -173,7 +189,7 @@ func (m *memory) note(id ID, ttl time.Duration) {
 	s, now := m.shard(id), m.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.keys[id]; !ok {
+	if _, _, ok := s.look(id, now); !ok {
 		s.remember(id, entry{until: seconds(now + ttl)})
 	}
 }
@@ -238,7 +254,8 @@ func (m *memory) forget(id ID) {
 	if e, k, _ := s.look(id, m.now()); k != nil && k.busy() {
 		s.vacate(e.at)
 	}
-	delete(s.keys, id)
+	delete(s.young, id)
+	delete(s.old, id)
 }
 
 // busy returns the jobs that are not over.
@@ -257,7 +274,7 @@ func (m *memory) busy() []*job {
 	return all
 }
 
-// sweep drops what has expired in every shard.
+// sweep drops the replies that have expired in every shard.
 func (m *memory) sweep() {
 	now := m.now()
 	for i := range m.shards {
@@ -268,8 +285,7 @@ func (m *memory) sweep() {
 	}
 }
 
-// tidy drops expired replies and keys, and the oldest ones beyond the bounds.
-// s.mu is held.
+// tidy drops expired replies, and the oldest ones beyond the bound. s.mu is held.
 func (s *shard) tidy(now time.Duration) {
 	for s.over.len() > 0 {
 		k := s.over.first()
@@ -279,20 +295,6 @@ func (s *shard) tidy(now time.Duration) {
 		s.over.pop()
 		s.bytes -= k.size
 		s.vacate(k.at)
-	}
-	for looked := 0; s.order.len() > 0 && looked < 64; looked++ {
-		d := s.order.first()
-		if d.until > uint32(now/time.Second) && s.order.len() < maxKeys/shards {
-			break
-		}
-		s.order.pop()
-		switch e, k, _ := s.look(d.id, now); {
-		case e.until != d.until: // forgotten meanwhile, and perhaps new again
-		case k != nil && k.busy():
-			s.order.push(d)
-		default:
-			delete(s.keys, d.id)
-		}
 	}
 }
 

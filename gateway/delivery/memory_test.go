@@ -124,23 +124,23 @@ func TestMemoryBounds(t *testing.T) {
 		return j, fresh
 	}
 	text := string(make([]byte, 1000))
-	const keys = maxKeys / shards
+	const keys = minKeys / shards
 	join(0) // stays in work
-	for n := 1; n <= keys+100; n++ {
+	for n := 1; n <= 3*keys; n++ {
 		j, _ := join(n)
 		m.settle(j, 1, &msg.Reply{Type: "text", Text: text}, false)
 	}
 	s := &m.shards[0]
-	if len(s.keys) > keys+1 || s.bytes > maxReplies/shards || len(s.recent) > maxReplies/shards/(1000+entryOwnSize)+3 {
-		t.Errorf("%d keys, %d bytes of replies in %d places", len(s.keys), s.bytes, len(s.recent))
+	if all := len(s.young) + len(s.old); all > 2*keys || s.bytes > maxReplies/shards || len(s.recent) > maxReplies/shards/(1000+entryOwnSize)+3 {
+		t.Errorf("%d keys, %d bytes of replies in %d places", all, s.bytes, len(s.recent))
 	}
 	if _, fresh := join(0); fresh || !m.working(id(0)) {
 		t.Error("a push in work was forgotten")
 	}
-	if k, _ := m.find(id(keys + 100)); k.answer() == nil {
+	if k, _ := m.find(id(3 * keys)); k.answer() == nil {
 		t.Error("the latest reply is gone")
 	}
-	if k, ok := m.find(id(keys / 2)); !ok || k.answer() != nil {
+	if k, ok := m.find(id(2*keys + 1)); !ok || k.answer() != nil {
 		t.Errorf("of an older push its key alone should be known: %v, %v", ok, k.answer() != nil)
 	}
 	if _, fresh := join(1); !fresh {
