@@ -125,6 +125,18 @@ func TestUserInfo(t *testing.T) {
 	wantContains(t, "unsubscribe", string(w.backend.calls("/event/unsubscribe")[0].body), `"subscribe":0`)
 }
 
+// TestOwnUserInfo: what a push says of its user in the gateway's name is not
+// forwarded beside what the gateway knows.
+func TestOwnUserInfo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.send(sim.Safe, []byte(`<xml><ToUserName>gh_1</ToUserName><FromUserName>user1</FromUserName><CreateTime>1</CreateTime><MsgType>text</MsgType><Content>x</Content><userInfo><openid>evil</openid></userInfo><MsgId>77</MsgId></xml>`))
+	body := string(w.backend.calls("/msg/text")[0].body)
+	if strings.Count(body, `"userInfo":`) != 1 || strings.Contains(body, "evil") {
+		t.Errorf("the backend got %s", body)
+	}
+}
+
 func TestUserInfoSlowOrDown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -31,10 +31,10 @@ type shard struct {
 	mu     sync.Mutex
 	young  map[ID]entry // the keys by first arrival
 	old    map[ID]entry // those before them: dropped all at once, when young takes their place
-	recent []known     // where entries point to; 0 is nobody's
-	free   []uint32    // unused places of recent
-	over   fifo[kept]  // the places of pushes that are over, in the order in which they are dropped
-	bytes  int         // of stored replies
+	recent []known      // where entries point to; 0 is nobody's
+	free   []uint32     // unused places of recent
+	over   fifo[kept]   // the places of pushes that are over, in the order in which they are dropped
+	bytes  int          // of stored replies
 }
 
 // entry is one known push.

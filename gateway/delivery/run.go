@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"wx-gateway/gateway/codec"
@@ -21,17 +22,39 @@ const eager = 50 * time.Millisecond
 // rest brings a call that has begun to its end.
 type rest = func(context.Context) (msg.Answer, error)
 
+// bodies has room for bodies with user info, of calls that are over at once.
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxRoom bounds room that is kept.
+const maxRoom = 16 << 10
+
 // start makes the one backend call of a new job; over says that the job has its
 // outcome already.
 func (e *Engine) start(j *job) (over bool) {
 	e.jobs.Add(1)
 	defer e.jobs.Done()
 	within := j.inlineTime(j.base + 1)
-	body, atHand := e.bodyAtHand(j.svc, j.push)
-	if !atHand {
-		e.runApart(j, nil, nil, within)
-		return false
+	if j.svc.Users == nil || j.push.Info == NoInfo {
+		return e.begin(j, j.push.Body, within)
 	}
+	room := bodies.Get().(*[]byte)
+	body, atHand := e.bodyAtHand(j.svc, j.push, (*room)[:0])
+	switch {
+	case !atHand:
+		bodies.Put(room)
+		e.runApart(j, nil, nil, within)
+	case e.begin(j, body, within):
+		if over = true; cap(body) <= maxRoom {
+			*room = body
+			bodies.Put(room)
+		}
+	}
+	return over
+}
+
+// begin makes that call as far as it comes at once. Unless it is over the body
+// is still in use.
+func (e *Engine) begin(j *job, body []byte, within time.Duration) (over bool) {
 	ans, rest, err := j.svc.Backend.Begin(e.nextCall(j, body, within), eager)
 	switch {
 	case rest != nil:
@@ -130,37 +153,36 @@ func mayRetry(err error) bool {
 	return errors.As(err, &f) && f.Retry
 }
 
-// bodyAtHand is the body of p where that takes no call of WeChat's API.
-func (e *Engine) bodyAtHand(s *Service, p *Push) (body []byte, ok bool) {
+// bodyAtHand is the body of p where that takes no call of WeChat's API. One with
+// user info is appended to room.
+func (e *Engine) bodyAtHand(s *Service, p *Push, room []byte) (body []byte, ok bool) {
 	if s.Users == nil || p.Info == NoInfo {
 		return p.Body, true
 	}
-	m := msg.Message{JSON: p.Body}
 	if p.Info == Unsubscribed {
-		return m.Body(s.Users.Unsubscribed(p.OpenID), ""), true
+		return msg.AppendUserInfo(room, p.Body, s.Users.Unsubscribed(p.OpenID), ""), true
 	}
 	info, ok, err := s.Users.AtHand(p.OpenID)
 	if !ok {
 		return nil, false
 	}
-	return withInfo(&m, info, err), true
+	return withInfo(room, p, info, err), true
 }
 
 // body is the push's JSON with user info, where that is wanted.
 func (e *Engine) body(ctx context.Context, s *Service, p *Push) []byte {
-	if body, ok := e.bodyAtHand(s, p); ok {
+	if body, ok := e.bodyAtHand(s, p, nil); ok {
 		return body
 	}
-	m := msg.Message{JSON: p.Body}
 	info, err := s.Users.Info(ctx, p.OpenID)
-	return withInfo(&m, info, err)
+	return withInfo(nil, p, info, err)
 }
 
-func withInfo(m *msg.Message, info codec.RawMessage, err error) []byte {
+func withInfo(room []byte, p *Push, info codec.RawMessage, err error) []byte {
 	if err != nil {
-		return m.Body(nil, err.Error())
+		return msg.AppendUserInfo(room, p.Body, nil, err.Error())
 	}
-	return m.Body(info, "")
+	return msg.AppendUserInfo(room, p.Body, info, "")
 }
 
 // plan decides which reply of an answer is passive and what follows it.

@@ -10,7 +10,7 @@
 //
 //	m, err := msg.Parse(body)
 //	path, err := m.Path()                  // "/msg/text", "/event/CLICK"
-//	post(base+path, m.Body(userInfo, ""))
+//	post(base+path, msg.AppendUserInfo(nil, m.WithoutUserInfo(), userInfo, ""))
 //
 // An answer comes back as JSON. ParseAnswer reads it into Replies, and a Reply
 // is written as passive XML, as WeChat's JSON form, or as the body of

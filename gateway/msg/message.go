@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -152,28 +153,33 @@ func isNameByte(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '-'
 }
 
-// Body returns m.JSON with the members userInfo and userInfoError at its end.
-// userInfo must be valid JSON; empty stands for null. A push that holds
-// members of these names itself loses them: no key comes twice.
-func (m *Message) Body(userInfo []byte, userInfoError string) []byte {
-	object := m.JSON
+// WithoutUserInfo is m.JSON less the members userInfo and userInfoError that the
+// push itself holds: AppendUserInfo is to add its own, and no key comes twice.
+func (m *Message) WithoutUserInfo() []byte {
 	if m.ownUserInfo {
-		object = withoutUserInfo(object)
+		return withoutUserInfo(m.JSON)
 	}
+	return m.JSON
+}
+
+// AppendUserInfo appends object, the JSON of a push, with members userInfo and
+// userInfoError at its end. userInfo must be valid JSON; empty stands for null.
+func AppendUserInfo(dst, object, userInfo []byte, userInfoError string) []byte {
 	if len(userInfo) == 0 {
 		userInfo = []byte("null")
 	}
 	const key, errorKey = `"userInfo":`, `,"userInfoError":`
-	out := make([]byte, 0, len(object)+len(key)+len(userInfo)+len(errorKey)+len(userInfoError)+8)
-	out = append(out, object[:len(object)-1]...)
-	if len(trimBlanks(out)) > 1 { // more than the opening brace
-		out = append(out, ',')
+	dst = slices.Grow(dst, len(object)+len(key)+len(userInfo)+len(errorKey)+len(userInfoError)+8)
+	before := len(dst)
+	dst = append(dst, object[:len(object)-1]...)
+	if len(trimBlanks(dst[before:])) > 1 { // more than the opening brace
+		dst = append(dst, ',')
 	}
-	out = append(out, key...)
-	out = append(out, userInfo...)
-	out = append(out, errorKey...)
-	out = codec.AppendString(out, userInfoError)
-	return append(out, '}')
+	dst = append(dst, key...)
+	dst = append(dst, userInfo...)
+	dst = append(dst, errorKey...)
+	dst = codec.AppendString(dst, userInfoError)
+	return append(dst, '}')
 }
 
 func isUserInfo[T string | []byte](name T) bool { return slotOf(name) >= slotUserInfo }

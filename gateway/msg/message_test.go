@@ -169,13 +169,13 @@ func TestPath(t *testing.T) {
 	f(Message{MsgType: "event", Event: strings.Repeat("a", 63) + "中"}, `error: event name "`+strings.Repeat("a", 63)+`…" cannot stand in a URL: it is longer than 64 bytes`)
 }
 
-func TestBody(t *testing.T) {
+func TestAppendUserInfo(t *testing.T) {
 	t.Parallel()
 	f := func(object, info, reason, want string) {
 		t.Helper()
 		m := mustParse(t, []byte(object))
-		if got := string(m.Body([]byte(info), reason)); got != want {
-			t.Errorf("Body of %s\n got %s\nwant %s", object, got, want)
+		if got := string(AppendUserInfo(nil, m.WithoutUserInfo(), []byte(info), reason)); got != want {
+			t.Errorf("%s with user info\n got %s\nwant %s", object, got, want)
 		}
 	}
 	f(`{"a":1}`, `{"openid":"o"}`, "", `{"a":1,"userInfo":{"openid":"o"},"userInfoError":""}`)

@@ -53,9 +53,13 @@ func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *m
 	if kind == "msg/text" {
 		wrote = m.Content
 	}
+	body, info := m.JSON, h.info(m, kind)
+	if info != delivery.NoInfo {
+		body = m.WithoutUserInfo()
+	}
 	p := &delivery.Push{
 		ID: id, Service: h.cfg.Service, OpenID: m.FromUserName, Kind: kind, Path: path,
-		Body: m.JSON, Info: h.info(m, kind), Question: wrote, Created: now, Traceparent: traceparent,
+		Body: body, Info: info, Question: wrote, Created: now, Traceparent: traceparent,
 	}
 	in := delivery.Arrival{At: ctx.Time(), Stamp: q.stamp, Gone: func() bool { return web.PeerGone(ctx) }}
 	for _, i := range h.cfg.Intercept {
