@@ -15,7 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sony/gobreaker/v2"
 	"github.com/valyala/fasthttp"
 
 	"wx-gateway/gateway/httpc"
@@ -58,46 +57,30 @@ func (c Call) at(path string) Call {
 type Backend struct {
 	cfg     Config
 	signer  *httpc.Signer // nil without a secret
-	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+	breaker *breaker
 
 	mu     sync.Mutex
 	seen   map[string]bool         // paths whose 4xx was logged, at most maxSeen
 	routes map[string]*httpc.Route // by path, at most maxSeen
 }
 
-// A dead backend is left alone after breakAfter failures in a row; after
-// breakFor one call tries whether it has come back. breakFor is short since
-// pushes wait inline for a backend that restarts.
-const (
-	breakAfter = 20
-	breakFor   = 2 * time.Second
-	maxSeen    = 1000
-)
+// maxSeen bounds the paths that are remembered.
+const maxSeen = 1000
 
 // statusTooEarly is 425 (RFC 8470), which fasthttp has no name for.
 const statusTooEarly = 425
 
 // New returns the backend of one service.
 func New(cfg Config) *Backend {
-	b := &Backend{cfg: cfg, seen: map[string]bool{}, routes: map[string]*httpc.Route{}}
+	b := &Backend{cfg: cfg, breaker: newBreaker(cfg.Service, cfg.Log), seen: map[string]bool{}, routes: map[string]*httpc.Route{}}
 	if cfg.Secret != "" {
 		b.signer = httpc.NewSigner(cfg.Secret)
 	}
-	b.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Name:        cfg.Service,
-		MaxRequests: 1,
-		Timeout:     breakFor,
-		IsExcluded:  isUntried,
-		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakAfter },
-		OnStateChange: func(_ string, from, to gobreaker.State) {
-			cfg.Log.Warn("backend breaker changed", "service", cfg.Service, "from", from.String(), "to", to.String())
-		},
-	})
 	return b
 }
 
 // Open reports whether the breaker keeps calls away from a dead backend.
-func (b *Backend) Open() bool { return b.breaker.State() == gobreaker.StateOpen }
+func (b *Backend) Open() bool { return b.breaker.open() }
 
 // Post delivers one push and reads the answer. It waits for a slot in the line
 // and for the backend until ctx ends. The error is always an *Error.
@@ -113,7 +96,7 @@ func (b *Backend) Post(ctx context.Context, c Call) (msg.Answer, error) {
 // caller's goroutine. rest is nil when that was the end; otherwise it must be
 // called once and brings the end, as Post would.
 func (b *Backend) Begin(c Call, now time.Time, patience time.Duration) (ans msg.Answer, rest func(context.Context) (msg.Answer, error), err error) {
-	done, err := b.allow()
+	done, err := b.breaker.allow()
 	if err != nil {
 		return msg.Answer{}, nil, err
 	}
@@ -146,14 +129,6 @@ func (x *exchange) later(done func(error)) func(context.Context) (msg.Answer, er
 func (b *Backend) later(c *Call, err error) func(context.Context) (msg.Answer, error) {
 	kept := *c
 	return func(ctx context.Context) (msg.Answer, error) { return b.unhandled(ctx, &kept, err) }
-}
-
-// allow asks the breaker for a call; done tells it how that ended.
-func (b *Backend) allow() (done func(error), err error) {
-	if done, err = b.breaker.Allow(); err != nil {
-		return nil, &Error{Fate: Unreached, Unsent: true, Err: errors.New("left alone after repeated failures")}
-	}
-	return done, nil
 }
 
 // judged is what the breaker hears of a call that ended with err: neither good
@@ -196,7 +171,7 @@ func (b *Backend) unhandled(ctx context.Context, c *Call, err error) (msg.Answer
 
 // once is a call whose answer stands, whatever it is.
 func (b *Backend) once(ctx context.Context, c Call) (msg.Answer, error) {
-	done, err := b.allow()
+	done, err := b.breaker.allow()
 	if err != nil {
 		return msg.Answer{}, err
 	}

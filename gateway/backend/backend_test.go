@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -173,6 +174,73 @@ func TestCall(t *testing.T) {
 	if h := got.Header; h.Get("Webhook-Id") != "" || h.Get("X-Evil") != "" || h.Get("X-Wx-Openid") != "a%0D%0AX-Evil:%201" || h.Get("X-Wx-Reply-Within") != "0" {
 		t.Errorf("headers without a secret, of a hostile openid: %v", h)
 	}
+}
+
+// TestBreakerCounts: the failures in a row count, also of calls that began when
+// all was well, and one good call forgets them.
+func TestBreakerCounts(t *testing.T) {
+	failure := errors.New("no answer")
+	f := func(name string, want bool, steps func(b *breaker)) {
+		t.Helper()
+		b := newBreaker("shop", slog.New(slog.DiscardHandler))
+		steps(b)
+		if b.open() != want {
+			t.Errorf("%s: open is %v, want %v", name, b.open(), want)
+		}
+	}
+	call := func(b *breaker, err error) {
+		if done, no := b.allow(); no == nil {
+			done(err)
+		}
+	}
+	times := func(n int, b *breaker, err error) {
+		for range n {
+			call(b, err)
+		}
+	}
+	f("20 failures", true, func(b *breaker) { times(breakAfter, b, failure) })
+	f("19, a good one, 19", false, func(b *breaker) {
+		times(breakAfter-1, b, failure)
+		call(b, nil)
+		if b.failed.Load() {
+			t.Error("a good call does not forget")
+		}
+		times(breakAfter-1, b, failure)
+	})
+	f("19, one untried, 1", true, func(b *breaker) {
+		times(breakAfter-1, b, failure)
+		call(b, &Error{Err: failure, untried: true})
+		call(b, failure)
+	})
+	// Calls that began at the same time, when all was well.
+	together := func(n int, err func(i int) error) func(b *breaker) {
+		return func(b *breaker) {
+			var done []func(error)
+			for range n {
+				d, no := b.allow()
+				if no != nil {
+					t.Fatal(no)
+				}
+				done = append(done, d)
+			}
+			for i, d := range done {
+				d(err(i))
+			}
+		}
+	}
+	f("30 failures together", true, together(30, func(int) error { return failure }))
+	f("19 failures together, and good ones between", false, together(60, func(i int) error {
+		if i%20 == 19 {
+			return nil
+		}
+		return failure
+	}))
+	f("a good one that began before the failures", true, together(30, func(i int) error {
+		if i == 25 {
+			return nil // does not open what is broken
+		}
+		return failure
+	}))
 }
 
 // TestBreaker: after 20 failures in a row the backend is left alone; after 2 s
