@@ -184,9 +184,8 @@ func (d directory) Info(ctx context.Context, openid string) (codec.RawMessage, e
 }
 
 func (d directory) AtHand(openid string) (info codec.RawMessage, ok bool, err error) {
-	began := time.Now()
 	if info, ok = d.Cached(openid); ok {
-		d.meter.Lookup(d.appID, "hit", time.Since(began))
+		d.meter.Hit(d.appID)
 	}
 	return info, ok, nil
 }
@@ -216,15 +215,14 @@ type poster struct {
 }
 
 func (p *poster) Post(ctx context.Context, c delivery.Call) (msg.Answer, error) {
-	began := time.Now()
-	span := startCall(p.tracer, p.service, &c, began)
+	span := startCall(p.tracer, p.service, &c)
 	ans, err := p.Backend.Post(ctx, backendCall(&c, span))
-	return ans, p.ended(span, began, err)
+	return ans, p.ended(span, c.At, err)
 }
 
 func (p *poster) Begin(c delivery.Call, patience time.Duration) (msg.Answer, func(context.Context) (msg.Answer, error), error) {
-	began := time.Now()
-	span := startCall(p.tracer, p.service, &c, began)
+	began := c.At
+	span := startCall(p.tracer, p.service, &c)
 	ans, rest, err := p.Backend.Begin(backendCall(&c, span), began, patience)
 	if rest == nil {
 		return ans, nil, p.ended(span, began, err)

@@ -55,7 +55,7 @@ func TestMetrics(t *testing.T) {
 		`wxgw_userinfo_lookups_total{appid="`+testAppID+`",result="fetched"} 1`,
 		`wxgw_userinfo_lookups_total{appid="`+testAppID+`",result="hit"} `,
 		`wxgw_step_seconds_count{step="open"} 3`, `wxgw_step_seconds_count{step="parse"} 3`,
-		`wxgw_step_seconds_count{step="userinfo"} 3`, `wxgw_step_seconds_count{step="backend"} 3`, `wxgw_step_seconds_count{step="seal"} 1`,
+		`wxgw_step_seconds_count{step="userinfo"} 1`, `wxgw_step_seconds_count{step="backend"} 3`, `wxgw_step_seconds_count{step="seal"} 1`,
 		`wxgw_hold_limit{service="main"} 30`,
 		`wxgw_old_secret_last_used_seconds{service="main",what="aes-key"} 1`,
 		`wxgw_store_writable 1`, `wxgw_breaker_open{service="main"} 0`,

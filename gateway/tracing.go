@@ -80,11 +80,11 @@ func (p pushSpan) End(id, outcome string, attempt int) {
 
 // startCall begins the span of a backend call: a child of the attempt that
 // brought the push, or, of a redelivery, a trace of its own that names the first.
-func startCall(t *trace.Tracer, service string, c *delivery.Call, at time.Time) *trace.Span {
+func startCall(t *trace.Tracer, service string, c *delivery.Call) *trace.Span {
 	if t == nil {
 		return nil
 	}
-	s := t.Start("backend call", trace.Client, c.Traceparent, at)
+	s := t.Start("backend call", trace.Client, c.Traceparent, c.At)
 	s.Set(attrService, service)
 	s.Set(attrKind, c.Path[min(1, len(c.Path)):])
 	s.Set(attrPush, c.PushID.String())

@@ -38,6 +38,7 @@ type Call struct {
 	PushID       ID
 	Body         []byte
 	Attempt      int           // how often this push has been sent, from 1
+	At           time.Time     // when it is made
 	ReplyWithin  time.Duration // left for an inline answer
 	Late         Via           // the way of a later one
 	Traceparent  string        // of the attempt that this call is part of; "" for none

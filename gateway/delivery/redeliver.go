@@ -183,7 +183,7 @@ func (e *Engine) callStored(svc *Service, rec *record) {
 	defer cancel()
 	ans, err := svc.Backend.Post(ctx, Call{
 		Path: p.Path, OpenID: p.OpenID, PushID: p.ID, Body: e.body(ctx, svc, p),
-		Attempt: rec.Calls + 1, Late: svc.via(), Origin: p.Traceparent,
+		Attempt: rec.Calls + 1, At: time.Now(), Late: svc.via(), Origin: p.Traceparent,
 	})
 	if e.settleCall(svc, rec, ans, err) {
 		return

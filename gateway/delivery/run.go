@@ -140,10 +140,10 @@ func (e *Engine) call(ctx context.Context, j *job, body []byte, rest rest, withi
 
 // nextCall is one more call of j's backend.
 func (e *Engine) nextCall(j *job, body []byte, within time.Duration) Call {
-	p := j.push
+	p, now := j.push, time.Now()
 	return Call{
 		Path: p.Path, OpenID: p.OpenID, PushID: p.ID, Body: body,
-		Attempt: int(j.calls.Add(1)), ReplyWithin: within - time.Since(j.first), Late: j.svc.via(), Traceparent: p.Traceparent,
+		Attempt: int(j.calls.Add(1)), At: now, ReplyWithin: within - now.Sub(j.first), Late: j.svc.via(), Traceparent: p.Traceparent,
 	}
 }
 

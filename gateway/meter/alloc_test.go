@@ -20,7 +20,7 @@ func TestCountingAllocatesNothing(t *testing.T) {
 	f("Push", func() { s.Push("msg/text", "sealed", "answer", 1, time.Millisecond) })
 	f("Backend", func() { s.Backend("ok", time.Millisecond) })
 	f("Event", func() { m.Event("main", "late-sent") })
-	f("Lookup", func() { m.Lookup("wx1", "hit", time.Millisecond) })
+	f("Hit", func() { m.Hit("wx1") })
 	f("Step", func() { m.Step("open", time.Millisecond) })
 	f("Refused", func() { m.Refused("main", "bad signature") })
 }

@@ -201,8 +201,15 @@ func (m *Meter) Refresh(appID, what, cause string, err error) {
 	m.count(&refreshes, appID, what, cause, result)
 }
 
-// Lookup times a user-info look-up of a push and counts how it went: "hit"
-// (from the cache), "fetched", "failed".
+// Hit counts a user-info look-up of a push that the cache answered.
+func (m *Meter) Hit(appID string) {
+	if m != nil {
+		m.count(&lookups, appID, "hit")
+	}
+}
+
+// Lookup times a user-info look-up of a push that took a call, one's own or
+// another's, and counts how it went: "fetched", "failed".
 func (m *Meter) Lookup(appID, result string, took time.Duration) {
 	if m == nil {
 		return

@@ -32,7 +32,8 @@ func TestSeries(t *testing.T) {
 	m.WeChat("wx1", "cgi-bin/user/info", 48001, time.Millisecond)
 	m.Refresh("wx1", "access_token", "cold", nil)
 	m.Refresh("wx1", "access_token", "stale", errors.New("x"))
-	m.Lookup("wx1", "hit", time.Microsecond)
+	m.Hit("wx1")
+	m.Lookup("wx1", "fetched", time.Microsecond)
 	m.OldSecret("main", "aes-key", time.Unix(1767000000, 0))
 	m.Gauges(func(w io.Writer) { Gauge(w, "wxgw_queue_items", 3, "service", "main", "state", "dead") })
 	got := text(m)
@@ -57,6 +58,7 @@ func TestSeries(t *testing.T) {
 		`wxgw_token_refreshes_total{appid="wx1",what="access_token",cause="cold",result="ok"} 1`,
 		`wxgw_token_refreshes_total{appid="wx1",what="access_token",cause="stale",result="failed"} 1`,
 		`wxgw_userinfo_lookups_total{appid="wx1",result="hit"} 1`,
+		`wxgw_userinfo_lookups_total{appid="wx1",result="fetched"} 1`,
 		`wxgw_old_secret_last_used_seconds{service="main",what="aes-key"} 1767000000`,
 		`wxgw_queue_items{service="main",state="dead"} 3`,
 		`process_resident_memory_bytes`,

@@ -1,7 +1,6 @@
 package push
 
 import (
-	"log/slog"
 	"strings"
 	"time"
 
@@ -39,7 +38,6 @@ func (h *Handler) forgetUser(m *msg.Message, kind string) {
 // answer lets an interceptor, the echo or the backend decide what WeChat hears.
 func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *msg.Message, path, traceparent string, now time.Time) delivery.Verdict {
 	kind := path[1:]
-	web.Note(ctx, slog.Any("push", id))
 	if h.cfg.Forget != nil {
 		h.forgetUser(m, kind)
 	}
@@ -110,7 +108,7 @@ func (h *Handler) echo(m *msg.Message, kind string) delivery.Verdict {
 }
 
 // write tells WeChat the verdict, sealed when the push came sealed.
-func (h *Handler) write(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message, v delivery.Verdict) error {
+func (h *Handler) write(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message, v delivery.Verdict, now time.Time) error {
 	if v.Written != nil {
 		web.AfterWrite(ctx, v.Written)
 	}
@@ -125,14 +123,13 @@ func (h *Handler) write(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Mess
 		ctx.SetBodyString("success")
 		return nil
 	}
-	return h.writeReply(ctx, q, o, m, v.Reply)
+	return h.writeReply(ctx, q, o, m, v.Reply, now)
 }
 
 // writeReply writes and seals the reply in a spare buffer, of which fasthttp
 // copies the outcome: handed over instead, the buffer would be lost, for
 // fasthttp's pool takes none back that has much more room than its text needs.
-func (h *Handler) writeReply(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message, r *msg.Reply) error {
-	began := time.Now()
+func (h *Handler) writeReply(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message, r *msg.Reply, began time.Time) error {
 	now := began.Unix()
 	buf := spare.Get().(*[]byte)
 	text := (*buf)[:0]

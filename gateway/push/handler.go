@@ -220,12 +220,14 @@ func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 	o.release()
 	ctx.Request.ResetBody()
 	span := h.span(ctx, path[1:])
+	web.Note(ctx, slog.Any("push", id), slog.String("kind", path[1:]))
 	v := h.answer(ctx, q, id, m, path, traceparentOf(span), parsed)
-	web.Note(ctx, slog.String("kind", path[1:]), slog.Int("attempt", v.Attempt), slog.String("outcome", v.Outcome))
+	answered := time.Now()
+	web.Note(ctx, slog.Int("attempt", v.Attempt), slog.String("outcome", v.Outcome))
 	h.noteUser(ctx, m.FromUserName)
-	h.count(ctx, o, path[1:], v)
+	h.count(o, path[1:], v, answered.Sub(ctx.Time()))
 	endSpan(span, id, v)
-	return h.write(ctx, q, o, m, v)
+	return h.write(ctx, q, o, m, v, answered)
 }
 
 // maxUser bounds an openid in the log; WeChat's have 28 bytes.
@@ -241,12 +243,12 @@ func (h *Handler) noteUser(ctx *fasthttp.RequestCtx, openid string) {
 
 // count notes how a push was answered, and whether it still came with an
 // earlier token or key.
-func (h *Handler) count(ctx *fasthttp.RequestCtx, o opened, kind string, v delivery.Verdict) {
+func (h *Handler) count(o opened, kind string, v delivery.Verdict, took time.Duration) {
 	mode := "plain"
 	if o.sealed {
 		mode = "sealed"
 	}
-	h.cfg.Answered(kind, mode, v.Outcome, v.Attempt, time.Since(ctx.Time()))
+	h.cfg.Answered(kind, mode, v.Outcome, v.Attempt, took)
 	if o.token > 0 {
 		h.cfg.OldSecret("token")
 	}

@@ -27,11 +27,12 @@ type ProbeAnswer struct {
 // nothing is remembered or counted.
 func (h *Handler) probe(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message) error {
 	web.Note(ctx, slog.String("kind", m.Kind()), slog.String("outcome", "probe"))
-	content, err := codec.Marshal(ProbeAnswer{Probe: "ok", Service: h.cfg.Service, Time: time.Now().Unix()})
+	now := time.Now()
+	content, err := codec.Marshal(ProbeAnswer{Probe: "ok", Service: h.cfg.Service, Time: now.Unix()})
 	if err != nil {
 		return web.Fail(fasthttp.StatusInternalServerError, "cannot answer the probe", err)
 	}
-	return h.writeReply(ctx, q, o, m, &msg.Reply{Type: "text", Text: string(content)})
+	return h.writeReply(ctx, q, o, m, &msg.Reply{Type: "text", Text: string(content)}, now)
 }
 
 // badSignature refuses a request whose signature is not that of the account. A
