@@ -213,7 +213,7 @@ func New(cfg Config) *Engine {
 	}
 }
 
-// sweepEvery is how often expired replies and keys are dropped.
+// sweepEvery is how often expired replies are dropped.
 const sweepEvery = 5 * time.Second
 
 // Start takes up what an earlier run has left in the queue.
