@@ -12,7 +12,7 @@ import (
 // (a shop for hours), so at the bound the oldest keys go first.
 const (
 	shards       = 64
-	minKeys      = 150_000  // keys in all, of the latest pushes; up to twice as many, about 13 MB
+	minKeys      = 150_000  // keys in all, of the latest pushes; up to twice as many, about 14 MB
 	maxReplies   = 10 << 20 // bytes of stored replies in all
 	replyTTL     = 60 * time.Second
 	entryOwnSize = 150 // what a stored reply costs beside itself
