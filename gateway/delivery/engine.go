@@ -26,7 +26,8 @@ type Backend interface {
 	// Post delivers a push and waits for the answer until ctx ends.
 	Post(ctx context.Context, c Call) (msg.Answer, error)
 	// Begin is Post as far as it comes within about patience. Where that is not
-	// the end, rest is not nil and must be called once to bring it there.
+	// the end, rest is not nil and must be called once to bring it there; where
+	// it was, nothing reads c.Body any more.
 	Begin(c Call, patience time.Duration) (ans msg.Answer, rest func(context.Context) (msg.Answer, error), err error)
 	// Open reports that the backend is known to be dead just now.
 	Open() bool
@@ -214,7 +215,7 @@ func New(cfg Config) *Engine {
 	}
 }
 
-// sweepEvery is how often expired replies and keys are dropped.
+// sweepEvery is how often expired replies are dropped.
 const sweepEvery = 5 * time.Second
 
 // Start takes up what an earlier run has left in the queue.

@@ -12,7 +12,7 @@ import (
 // (a shop for hours), so at the bound the oldest keys go first.
 const (
 	shards       = 64
-	minKeys      = 150_000  // keys in all, of the latest pushes; up to twice as many, about 13 MB
+	minKeys      = 150_000  // keys in all, of the latest pushes; up to twice as many, about 14 MB
 	maxReplies   = 10 << 20 // bytes of stored replies in all
 	replyTTL     = 60 * time.Second
 	entryOwnSize = 150 // what a stored reply costs beside itself
@@ -30,6 +30,7 @@ type memory struct {
 type shard struct {
 	mu     sync.Mutex
 	young  map[ID]entry // the keys by first arrival
+	fresh  int          // how many of them came since old was dropped: not those saved from it
 	old    map[ID]entry // those before them: dropped all at once, when young takes their place
 	recent []known      // where entries point to; 0 is nobody's
 	free   []uint32     // unused places of recent
@@ -137,20 +138,23 @@ func (s *shard) vacate(at uint32) {
 
 // remember makes id a key. s.mu is held.
 func (s *shard) remember(id ID, e entry) {
-	if len(s.young) >= minKeys/shards {
+	if s.fresh >= minKeys/shards {
 		s.age()
 	}
 	s.young[id] = e
+	s.fresh++
 }
 
 // age drops the old keys but those of which more is known, and makes the young
 // ones old. s.mu is held.
 func (s *shard) age() {
-	s.young, s.old = s.old, s.young
+	s.young, s.old, s.fresh = s.old, s.young, 0
 	kept := make([]entry, 0, len(s.recent))
 	for at := range s.recent[1:] {
 		at := uint32(at + 1)
-		if e, ok := s.young[s.recent[at].id]; ok && e.at == at {
+		id := s.recent[at].id
+		e, ok := s.young[id]
+		if _, again := s.old[id]; ok && !again && e.at == at { // again: it ran out and came anew
 			kept = append(kept, e)
 		}
 	}

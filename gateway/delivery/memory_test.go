@@ -14,17 +14,19 @@ import (
 // remembered is what a plain model knows of one push.
 type remembered struct {
 	until    time.Duration // of the key
+	old      bool          // the next time that keys are dropped, it is among them
 	busy     bool
 	reply    string // for a repeat, until
 	replyEnd time.Duration
 }
 
 // TestMemoryModel: the memory of pushes against a map, over a day in which
-// pushes come, are answered, repeated, refused and forgotten.
+// pushes come, are answered, repeated, refused and forgotten, and the keys are
+// as many as there may be.
 func TestMemoryModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) [3]int {
-			return [3]int{rapid.IntRange(0, 6).Draw(t, "do"), rapid.IntRange(0, 9).Draw(t, "id"), rapid.IntRange(0, 200).Draw(t, "s")}
+			return [3]int{rapid.IntRange(0, 7).Draw(t, "do"), rapid.IntRange(0, 9).Draw(t, "id"), rapid.IntRange(0, 200).Draw(t, "s")}
 		}), 1, 80).Draw(rt, "steps")
 		failed := ""
 		synctest.Test(t, func(t *testing.T) { failed = memoryRun(seed) })
@@ -98,6 +100,17 @@ func memoryRun(steps [][3]int) string {
 		case 6:
 			time.Sleep(time.Duration(step[2]) * time.Second)
 			m.sweep()
+		case 7:
+			m.shard(id).age()
+			for id, w := range model {
+				if w.old && !w.busy && (w.reply == "" || w.replyEnd <= now) {
+					delete(model, id)
+				}
+				w.old = !w.old
+			}
+		}
+		if fault := m.shard(id).misplaced(); fault != "" {
+			return fmt.Sprintf("step %d: %s", n, fault)
 		}
 		if w := model[id]; m.working(id) != (w != nil && w.busy) {
 			return fmt.Sprintf("step %d: working is %v", n, m.working(id))
@@ -111,6 +124,28 @@ func memoryRun(steps [][3]int) string {
 	}
 	if got := len(m.busy()); got != busy {
 		return fmt.Sprintf("%d jobs are busy, want %d", got, busy)
+	}
+	return ""
+}
+
+// misplaced tells what is wrong with the places of s: each is free, or that of
+// one push which is in work or whose answer is kept.
+func (s *shard) misplaced() string {
+	users := make([]int, len(s.recent))
+	users[0]++
+	for _, at := range s.free {
+		users[at]++
+	}
+	for n := range s.over.len() {
+		users[s.over.ring[(s.over.head+n)&(len(s.over.ring)-1)].at]++
+	}
+	for at := range s.recent {
+		if s.recent[at].busy() {
+			users[at]++
+		}
+		if users[at] != 1 {
+			return fmt.Sprintf("place %d has %d uses", at, users[at])
+		}
 	}
 	return ""
 }
@@ -146,4 +181,55 @@ func TestMemoryBounds(t *testing.T) {
 	if _, fresh := join(1); !fresh {
 		t.Error("the oldest key is still known")
 	}
+}
+
+// TestMemoryKeepsTheLatest: however many pushes are in work, those that came
+// last are known.
+func TestMemoryKeepsTheLatest(t *testing.T) {
+	m := newMemory()
+	id := func(n int) ID { return ID{0, byte(n), byte(n >> 8), byte(n >> 16), 1} } // of one shard
+	const keys = minKeys / shards
+	join := func(n int) (fresh bool) {
+		j, fresh, _ := m.join(id(n), time.Now(), time.Hour, func() *job { return &job{push: &Push{ID: id(n)}} })
+		if fresh && n > 2*keys { // those before stay in work
+			m.settle(j, 1, nil, false)
+		}
+		return fresh
+	}
+	for n := range 6 * keys {
+		join(n)
+		if was := max(2*keys+1, n-keys+1); was < n {
+			if _, ok := m.find(id(was)); !ok {
+				t.Fatalf("after %d more pushes one is forgotten, at least the latest %d should be known", n-was, keys)
+			}
+		}
+	}
+	if got := len(m.busy()); got != 2*keys+1 {
+		t.Errorf("%d pushes are in work, want %d", got, 2*keys+1)
+	}
+}
+
+// TestMemoryOfOneThatCameBack: a key that had run out and is new again is known
+// as long as any other.
+func TestMemoryOfOneThatCameBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		id := ID{1}
+		answer := func() (fresh bool) {
+			j, fresh, _ := m.join(id, time.Now(), time.Minute, func() *job { return &job{push: &Push{ID: id}} })
+			if fresh {
+				m.shard(id).age() // while the push is in work
+				m.settle(j, 1, nil, false)
+			}
+			return fresh
+		}
+		answer()
+		time.Sleep(2 * time.Minute)
+		if !answer() {
+			t.Fatal("the key did not run out")
+		}
+		if answer() {
+			t.Error("a push answered just now is not known")
+		}
+	})
 }

@@ -23,7 +23,7 @@ const (
 // A leaf is an element that holds nothing but text.
 type leaf struct {
 	name, text span
-	grows      uint16 // by so many bytes its text grows in JSON, 0 if it stands there as it is
+	grows      uint16 // by so many bytes its text grows in JSON at most, 0 if it stands there as it is
 	slot       slot
 	number     bool
 }
