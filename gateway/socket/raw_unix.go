@@ -1,4 +1,7 @@
-//go:build unix && !linux
+//go:build unix && (!linux || race)
+
+// The race detector sees what these calls order, and what they write, only
+// where package syscall makes them.
 
 package socket
 
