@@ -667,15 +667,6 @@ func (p *program) stored() map[string]store.State {
 	return states
 }
 
-func wait(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for began := time.Now(); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Since(began) > patience {
-			t.Fatalf("%s did not happen within %s", what, patience)
-		}
-	}
-}
-
 // TestTornQueue: a queue file that is not whole ends the start with a reason;
 // nothing of it is deleted.
 func testTornQueue(t *testing.T, path string) {

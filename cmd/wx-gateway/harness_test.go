@@ -237,3 +237,12 @@ func answer(t *testing.T, p sim.Push) string {
 	}
 	return string(r.Answer.Opened)
 }
+
+func wait(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for began := time.Now(); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > patience {
+			t.Fatalf("%s did not happen within %s", what, patience)
+		}
+	}
+}

@@ -318,8 +318,8 @@ func statusSeen(err error, resp *fasthttp.Response, br *bufio.Reader) int {
 }
 
 // broken says how an exchange on cn failed; status is that of a response that
-// is too large. fasthttp's own parse errors quote
-// what the server sent, so their text goes no further.
+// is too large. fasthttp's own parse errors quote what the server sent, so their
+// text goes no further.
 func (c *Client) broken(ctx context.Context, cn *conn, t target, status int, err error) error {
 	var small *fasthttp.ErrSmallBuffer
 	switch {

@@ -95,9 +95,6 @@ func (c *conn) write(fd uintptr) bool {
 	return true
 }
 
-// SyscallConn is that of the connection.
-func (c *conn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
-
 // Failed is what package net makes of the errno of a call on c.
 func Failed(c net.Conn, call string, errno error) error {
 	return &net.OpError{Op: call, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError(call, errno)}

@@ -114,6 +114,25 @@ func TestErrors(t *testing.T) {
 	})
 }
 
+// What was done before a write is done for whoever has read what it brought: the
+// race detector is to see that as it does with the connections of package net.
+func TestOrder(t *testing.T) {
+	c, peer := pair(t)
+	var told, heard int
+	go func() {
+		peer.Read(make([]byte, 1))
+		heard = told
+		peer.Write([]byte("x"))
+	}()
+	told = 1
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err != nil || heard != 1 {
+		t.Errorf("heard %d, %v", heard, err)
+	}
+}
+
 // What is no TCP connection stays what it is.
 func TestWrapOthers(t *testing.T) {
 	a, b := net.Pipe()

@@ -4,6 +4,6 @@ package web
 
 import "net"
 
-// limit gives c limits. Only where sockets can be read and
-// written without waiting is there more to save.
+// limit gives a connection its limits. Only where sockets can be read and written
+// without waiting is there more to save.
 func limit(c net.Conn, l *limits) net.Conn { return &limited{c, phase{limits: l}} }

@@ -143,7 +143,7 @@ func (c *conn) setReadDeadline(t time.Time) error {
 }
 
 func (c *conn) Write(b []byte) (int, error) {
-	c.answered()
+	c.answered(b)
 	c.from, c.n, c.err, c.waited = b, 0, nil, false
 	err := c.raw.Write(c.push)
 	c.from = nil

@@ -99,31 +99,38 @@ func TestConnReadLimits(t *testing.T) {
 	read(c, one)
 	timesOut("a request that has begun", c, many)
 
-	// Dripping gains no time: the limit is that of the whole request.
-	c, peer = pair(t, limits{read: 200 * time.Millisecond, idle: long, write: long})
-	peer.Write([]byte("x"))
-	read(c, one)
-	over := time.AfterFunc(5*time.Second, func() { c.Close() })
-	defer over.Stop()
-	dripping := make(chan struct{})
-	go func() {
-		defer close(dripping)
-		for {
-			if _, err := peer.Write([]byte("x")); err != nil {
-				return
+	// Dripping gains no time: the limit is that of the whole request, also where
+	// its body is asked for.
+	drips := func(asked bool) {
+		t.Helper()
+		c, peer := pair(t, limits{read: 200 * time.Millisecond, idle: long, write: long})
+		over := time.AfterFunc(5*time.Second, func() { c.Close() })
+		defer over.Stop()
+		dripping := make(chan struct{})
+		go func() {
+			defer close(dripping)
+			for {
+				if _, err := peer.Write([]byte("x")); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
 			}
-			time.Sleep(time.Millisecond)
+		}()
+		var err error
+		for err == nil {
+			_, err = c.Read(one) // also one byte at a time, as the last of a body is read
+			if err == nil && asked {
+				_, err = c.Write([]byte(goOn))
+			}
 		}
-	}()
-	var err error
-	for err == nil {
-		_, err = c.Read(one) // also one byte at a time, as the last of a body is read
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a dripping peer, asked to go on %v: %v, want a timeout", asked, err)
+		}
+		c.Close()
+		<-dripping
 	}
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("a dripping peer: %v, want a timeout", err)
-	}
-	c.Close()
-	<-dripping
+	drips(false)
+	drips(true)
 
 	c, peer = pair(t, limits{read: long, idle: short, write: long})
 	peer.Write([]byte("x"))

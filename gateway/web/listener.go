@@ -64,8 +64,16 @@ func (p *phase) deadline(n int) time.Time {
 // read notes that bytes of a request have come.
 func (p *phase) read() { p.used, p.reading = true, true }
 
-// answered notes that an answer is about to be written.
-func (p *phase) answered() { p.reading, p.by = false, time.Time{} }
+// answered notes that b, of an answer, is about to be written.
+func (p *phase) answered(b []byte) {
+	if string(b) != goOn {
+		p.reading, p.by = false, time.Time{}
+	}
+}
+
+// goOn is what fasthttp writes to a client that wants to be asked for the body:
+// the request's time goes on.
+const goOn = "HTTP/1.1 100 Continue\r\n\r\n"
 
 // limited is a connection that sets its deadlines before every read and write.
 type limited struct {
@@ -85,7 +93,7 @@ func (c *limited) Read(b []byte) (int, error) {
 }
 
 func (c *limited) Write(b []byte) (int, error) {
-	c.answered()
+	c.answered(b)
 	if err := c.SetWriteDeadline(time.Now().Add(c.limits.write)); err != nil {
 		return 0, err
 	}

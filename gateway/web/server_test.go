@@ -218,3 +218,27 @@ func TestAfterWrite(t *testing.T) {
 		t.Error("it ran twice")
 	}
 }
+
+// TestExpectGainsNoTime: a client that wants to be asked for its body has no more
+// time for the request than any other.
+func TestExpectGainsNoTime(t *testing.T) {
+	t.Parallel()
+	client, nc := net.Pipe() // a write to it ends when it has been read
+	defer client.Close()
+	by := make(chan time.Time, 1)
+	server := NewServer(func(ctx *fasthttp.RequestCtx) error {
+		by <- ctx.Conn().(*limited).by
+		return nil
+	}, Config{MaxBody: 10, Log: slog.New(slog.DiscardHandler)})
+	go server.http.ServeConn(&limited{nc, phase{limits: &usual}})
+
+	io.WriteString(client, "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
+	read := time.Now()
+	if _, err := io.ReadFull(client, make([]byte, len(goOn))); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(client, "x")
+	if at := <-by; at.IsZero() || at.After(read.Add(usual.read)) {
+		t.Errorf("the request has %v from when its headers were read, want at most %v", at.Sub(read), usual.read)
+	}
+}
