@@ -185,6 +185,10 @@ func (c *Client) try(ctx context.Context, h *host, out outgoing, resp *fasthttp.
 		}
 	}
 	cn.begin()
+	if cn.reused && cn.unclean() {
+		c.settle(h, cn, false, time.Time{})
+		return errStale
+	}
 	return c.finish(ctx, cn, h, out, resp)
 }
 

@@ -54,6 +54,42 @@ func (c *conn) receive(b []byte) (int, error) {
 	return n, err
 }
 
+// exchanger is a connection that knows whether an answer came unasked: package
+// socket's.
+type exchanger interface {
+	Exchange(out, in []byte) (written, read int, err error)
+	Clean() bool
+}
+
+// unclean reports that an idle connection is known to be of no use: its server
+// has hung up, or has said something that nobody asked for and that must not be
+// taken for the answer to the next request.
+func (c *conn) unclean() bool {
+	x, ok := c.Conn.(exchanger)
+	return ok && !x.Clean()
+}
+
+// exchange writes out and then reads once, if all of it was written; what went
+// wrong is in failed, or comes again with the next call. A connection that is
+// not clean has failed before it was used.
+func (c *conn) exchange(out, in []byte) (written, read int) {
+	x, ok := c.Conn.(exchanger)
+	if !ok {
+		written, err := c.Write(out)
+		if err == nil {
+			read, _ = c.receive(in)
+		}
+		return written, read
+	}
+	written, read, err := x.Exchange(out, in)
+	c.sent += int64(written)
+	c.got += int64(read)
+	if err != nil {
+		c.failed = err
+	}
+	return written, read
+}
+
 // await waits for the first byte of a response. Until it is there no buffer is
 // needed: thousands of calls may wait for slow backends.
 func (c *conn) await() error {

@@ -160,27 +160,24 @@ func (p *Post) Begin(now time.Time, patience time.Duration) (over bool, err erro
 			return false, nil
 		}
 	}
-	if p.write(cn) != nil {
-		return false, nil
-	}
-	return p.peek(now)
-}
-
-// peek reads what has come of the response, and parses it if that is all. The
-// connection is then idle from the beginning of the call, now, on: a little
-// early is safe, and saves a look at the clock.
-func (p *Post) peek(now time.Time) (over bool, err error) {
-	cn := p.cn
 	if p.in == nil {
 		p.in = reads.Get().(*[]byte)
 	}
-	n, _ := cn.receive(*p.in) // its error waits in cn.failed
+	written, n := cn.exchange(p.raw, *p.in)
+	p.sent = written
 	if n == 0 {
 		reads.Put(p.in)
 		p.in = nil
 		return false, nil
 	}
-	read := (*p.in)[:n]
+	return p.parse((*p.in)[:n], now)
+}
+
+// parse takes read for the response, if it is all of it. The connection is then
+// idle from the beginning of the call, now, on: a little early is safe, and
+// saves a look at the clock.
+func (p *Post) parse(read []byte, now time.Time) (over bool, err error) {
+	cn := p.cn
 	if resp, closes, ok := plain(read, p.c.cfg.MaxResponse); ok {
 		p.Response = resp
 		p.over(!closes && cn.failed == nil, now)

@@ -159,6 +159,53 @@ func TestPostOnStaleConnection(t *testing.T) {
 	})
 }
 
+// An answer that nobody asked for is not taken for that to the next request,
+// which may be another account's.
+func TestUnaskedAnswer(t *testing.T) {
+	f := func(name string, call func(t *testing.T, c *Client, url string) string) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			idle, said := make(chan struct{}), make(chan struct{})
+			s := serve(t, func(n int, p peer) {
+				for i := 0; ; i++ {
+					if _, _, err := p.request(); err != nil {
+						return
+					}
+					p.send(ok)
+					if n == 1 && i == 0 {
+						<-idle
+						p.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray")
+						close(said)
+					}
+				}
+			})
+			c := client(t, Config{})
+			call(t, c, s.url)
+			close(idle)
+			<-said
+			for range 3 {
+				if got := call(t, c, s.url); got != "ok" {
+					t.Errorf("got %q, want ok", got)
+				}
+			}
+		})
+	}
+	f("Post", func(t *testing.T, c *Client, url string) string {
+		answer, _, err := post(t.Context(), route(t, c, url), "x", time.Minute)
+		if err != nil {
+			t.Error(err)
+		}
+		return strings.TrimPrefix(answer, "200 ")
+	})
+	f("Do", func(t *testing.T, c *Client, url string) string {
+		got, err := call(t.Context(), c, "POST", url, "x")
+		if err != nil {
+			t.Error(err)
+		}
+		return got.body
+	})
+}
+
 // What goes wrong behind the first byte is the call's end, as with Do.
 func TestPostFailures(t *testing.T) {
 	t.Parallel()

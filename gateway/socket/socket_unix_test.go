@@ -60,6 +60,58 @@ func TestAllComes(t *testing.T) {
 	}
 }
 
+// An Exchange brings the answer, whether it comes at once or later, and nothing
+// that came before.
+func TestExchange(t *testing.T) {
+	c, peer := pair(t)
+	in := make([]byte, 100)
+	go func() {
+		for n := range 2000 {
+			if _, err := io.ReadFull(peer, make([]byte, 5)); err != nil {
+				return
+			}
+			if n%500 == 0 {
+				time.Sleep(5 * time.Millisecond)
+			}
+			peer.Write([]byte("well?"))
+		}
+	}()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	for range 2000 {
+		if written, n, err := c.(*conn).Exchange([]byte("hello"), in); written != 5 || string(in[:n]) != "well?" || err != nil {
+			t.Fatalf("Exchange = %d, %q, %v", written, in[:n], err)
+		}
+	}
+	if !c.(*conn).Clean() {
+		t.Error("a connection is not clean on which all was asked for")
+	}
+	f := func(name string, do func(peer net.Conn)) {
+		t.Helper()
+		c, peer := pair(t)
+		do(peer)
+		for c.(*conn).Clean() { // until it has come
+			time.Sleep(time.Millisecond)
+		}
+		if written, n, err := c.(*conn).Exchange([]byte("hello"), in); written != 0 || n != 0 || !errors.Is(err, ErrUnclean) {
+			t.Errorf("%s: Exchange = %d, %d, %v", name, written, n, err)
+		}
+	}
+	f("spoke unasked", func(peer net.Conn) { peer.Write([]byte("!!")) }) // Clean takes one
+	f("hung up", func(peer net.Conn) { peer.Close() })
+	f("reset", func(peer net.Conn) { peer.(*net.TCPConn).SetLinger(0); peer.Close() })
+
+	// Of what a socket does not take at once the rest is the caller's.
+	c, _ = pair(t)
+	big := make([]byte, 64<<20)
+	if written, n, err := c.(*conn).Exchange(big, in); written == 0 || written == len(big) || n != 0 || err != nil {
+		t.Errorf("Exchange of too much = %d, %d, %v", written, n, err)
+	}
+	c.SetDeadline(time.Now().Add(20 * time.Millisecond))
+	if _, n, err := c.(*conn).Exchange(nil, in); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Exchange without an answer = %d, %v", n, err)
+	}
+}
+
 // The errors are those of package net: callers tell them apart.
 func TestErrors(t *testing.T) {
 	one := make([]byte, 1)

@@ -37,8 +37,9 @@ type conn struct {
 	rest []byte  // read ahead and not given out yet: part of room
 	room *[]byte // borrowed from rooms while rest is not empty
 
-	waited    bool      // this read, or write, has had to wait
-	readForce time.Time // the read deadline in force
+	waited     bool      // this read has had to wait
+	readForce  time.Time // the read deadline in force
+	writeForce bool      // a write deadline is in force
 }
 
 // rooms are the buffers of reads; a push with its headers is smaller.
@@ -86,6 +87,10 @@ func (c *conn) Read(b []byte) (int, error) {
 		return 0, c.err
 	}
 	c.phase.read()
+	if c.writeForce {
+		c.writeForce = false
+		return c.n, c.Conn.SetWriteDeadline(time.Time{})
+	}
 	return c.n, nil
 }
 
@@ -144,14 +149,11 @@ func (c *conn) setReadDeadline(t time.Time) error {
 
 func (c *conn) Write(b []byte) (int, error) {
 	c.answered(b)
-	c.from, c.n, c.err, c.waited = b, 0, nil, false
+	c.from, c.n, c.err = b, 0, nil
 	err := c.raw.Write(c.push)
 	c.from = nil
 	if err == nil {
 		err = c.err
-	}
-	if c.waited && err == nil {
-		err = c.Conn.SetWriteDeadline(time.Time{})
 	}
 	return c.n, err
 }
@@ -162,9 +164,9 @@ func (c *conn) send(fd uintptr) bool {
 		n, err := socket.Write(fd, c.from)
 		switch {
 		case err == syscall.EAGAIN:
-			if !c.waited {
-				c.waited = true
-				c.err = c.Conn.SetWriteDeadline(time.Now().Add(c.limits.write))
+			if !c.writeForce {
+				c.writeForce = true
+				c.err = c.Conn.SetWriteDeadline(c.takenBy())
 			}
 			return c.err != nil
 		case err != nil:

@@ -175,7 +175,7 @@ func TestConnWriteLimit(t *testing.T) {
 		all, _ := io.ReadAll(peer)
 		got <- all
 	}()
-	for range 2 {
+	for range 2 { // in several writes, as a long answer is
 		if n, err := c.Write(sent); n != len(sent) || err != nil {
 			t.Errorf("Write = %d, %v", n, err)
 		}
@@ -183,6 +183,42 @@ func TestConnWriteLimit(t *testing.T) {
 	c.Close()
 	if all := <-got; !bytes.Equal(all, append(sent, sent...)) {
 		t.Errorf("%d bytes came, not the %d that were sent", len(all), 2*len(sent))
+	}
+}
+
+// TestConnWriteLimitOfAnAnswer: the limit is that of the whole answer, however
+// many writes bring it, and the next one has its own.
+func TestConnWriteLimitOfAnAnswer(t *testing.T) {
+	c, peer := pair(t, limits{read: time.Hour, idle: time.Hour, write: time.Hour})
+	big := make([]byte, 16<<20)
+	take := func() {
+		t.Helper()
+		over := make(chan error)
+		go func() {
+			_, err := io.ReadFull(peer, make([]byte, len(big)))
+			over <- err
+		}()
+		if _, err := c.Write(big); err != nil {
+			t.Error(err)
+		}
+		if err := <-over; err != nil {
+			t.Error(err)
+		}
+	}
+	take()
+	first := c.taken
+	take()
+	if first.IsZero() || c.taken != first {
+		t.Errorf("the answer was to be taken by %v, and then by %v", first, c.taken)
+	}
+	c.Conn.SetWriteDeadline(time.Now().Add(-time.Second)) // its time is over
+	peer.Write([]byte("x"))
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	take()
+	if c.taken == first {
+		t.Error("the next answer has the time of the one before")
 	}
 }
 

@@ -14,11 +14,14 @@ type limits struct {
 	read time.Duration
 	// idle is how long an idle keep-alive connection stays open.
 	idle time.Duration
-	// write is the time a client has to take the answer.
+	// write is the time a client has to take the answer, or answers where it did
+	// not wait for one before it asked again.
 	write time.Duration
 }
 
-var usual = limits{read: 10 * time.Second, idle: 60 * time.Second, write: 30 * time.Second}
+// usual are the limits of every server. Proxies keep an idle connection for 60 s
+// themselves, and a push that meets its end would come 5 s later.
+var usual = limits{read: 10 * time.Second, idle: 75 * time.Second, write: 30 * time.Second}
 
 // listener gives the connections of a server their limits.
 type listener struct {
@@ -40,6 +43,7 @@ type phase struct {
 	used    bool      // a request has come
 	reading bool      // a request has begun
 	by      time.Time // when it is to be there; zero until it has to be waited for
+	taken   time.Time // when the answer is to be; zero until that has to be waited for
 }
 
 // idle reports whether a read of n bytes waits for a request to begin: a server
@@ -62,7 +66,15 @@ func (p *phase) deadline(n int) time.Time {
 }
 
 // read notes that bytes of a request have come.
-func (p *phase) read() { p.used, p.reading = true, true }
+func (p *phase) read() { p.used, p.reading, p.taken = true, true, time.Time{} }
+
+// takenBy is the deadline of a write, if it has to wait now.
+func (p *phase) takenBy() time.Time {
+	if p.taken.IsZero() {
+		p.taken = time.Now().Add(p.limits.write)
+	}
+	return p.taken
+}
 
 // answered notes that b, of an answer, is about to be written.
 func (p *phase) answered(b []byte) {
@@ -94,7 +106,7 @@ func (c *limited) Read(b []byte) (int, error) {
 
 func (c *limited) Write(b []byte) (int, error) {
 	c.answered(b)
-	if err := c.SetWriteDeadline(time.Now().Add(c.limits.write)); err != nil {
+	if err := c.SetWriteDeadline(c.takenBy()); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(b)
