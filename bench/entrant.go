@@ -72,6 +72,15 @@ func (e *entrant) likely(length time.Duration) int {
 	return int(rate * length.Seconds())
 }
 
+// usual is the rate of the median turn.
+func (e *entrant) usual() float64 {
+	var rates []float64
+	for _, t := range e.turns {
+		rates = append(rates, t.rate)
+	}
+	return median(rates)
+}
+
 // best is the rate of the best turn.
 func (e *entrant) best() float64 {
 	best := 0.0

@@ -24,7 +24,7 @@ func (r *race) halfLoad(ctx context.Context, o options) ([]*half, error) {
 	var all []*half
 	for _, e := range r.entrants {
 		if e.base != nil {
-			all = append(all, &half{entrant: e, rate: e.best() / 2})
+			all = append(all, &half{entrant: e, rate: e.usual() / 2})
 		}
 	}
 	for i := range o.rounds {
