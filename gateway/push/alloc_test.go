@@ -12,7 +12,8 @@ func TestAllocations(t *testing.T) {
 		t.Helper()
 		ctx := request(sealed)
 		n := testing.AllocsPerRun(100, func() {
-			o, err := h.open(ctx, readQuery(ctx))
+			q := readQuery(ctx)
+			o, err := h.open(ctx, &q)
 			if err != nil {
 				t.Fatal(err)
 			}

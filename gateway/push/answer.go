@@ -36,7 +36,7 @@ func (h *Handler) forgetUser(m *msg.Message, kind string) {
 }
 
 // answer lets an interceptor, the echo or the backend decide what WeChat hears.
-func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *msg.Message, path, traceparent string, now time.Time) delivery.Verdict {
+func (h *Handler) answer(ctx *fasthttp.RequestCtx, stamp time.Time, id delivery.ID, m *msg.Message, path, traceparent string, now time.Time) delivery.Verdict {
 	kind := path[1:]
 	if h.cfg.Forget != nil {
 		h.forgetUser(m, kind)
@@ -59,7 +59,7 @@ func (h *Handler) answer(ctx *fasthttp.RequestCtx, q query, id delivery.ID, m *m
 		ID: id, Service: h.cfg.Service, OpenID: m.FromUserName, Kind: kind, Path: path,
 		Body: body, Info: info, Question: wrote, Created: now, Traceparent: traceparent,
 	}
-	in := delivery.Arrival{At: ctx.Time(), Stamp: q.stamp, Gone: func() bool { return web.PeerGone(ctx) }}
+	in := delivery.Arrival{At: ctx.Time(), Stamp: stamp, Gone: func() bool { return web.PeerGone(ctx) }}
 	for _, i := range h.cfg.Intercept {
 		if v, ok := i.Intercept(p, wrote, in); ok {
 			return v
@@ -108,7 +108,7 @@ func (h *Handler) echo(m *msg.Message, kind string) delivery.Verdict {
 }
 
 // write tells WeChat the verdict, sealed when the push came sealed.
-func (h *Handler) write(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message, v delivery.Verdict, now time.Time) error {
+func (h *Handler) write(ctx *fasthttp.RequestCtx, q *query, o *opened, m *msg.Message, v delivery.Verdict, now time.Time) error {
 	if v.Written != nil {
 		web.AfterWrite(ctx, v.Written)
 	}
@@ -129,7 +129,7 @@ func (h *Handler) write(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Mess
 // writeReply writes and seals the reply in a spare buffer, of which fasthttp
 // copies the outcome: handed over instead, the buffer would be lost, for
 // fasthttp's pool takes none back that has much more room than its text needs.
-func (h *Handler) writeReply(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message, r *msg.Reply, began time.Time) error {
+func (h *Handler) writeReply(ctx *fasthttp.RequestCtx, q *query, o *opened, m *msg.Message, r *msg.Reply, began time.Time) error {
 	now := began.Unix()
 	buf := spare.Get().(*[]byte)
 	text := (*buf)[:0]

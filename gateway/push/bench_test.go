@@ -52,7 +52,8 @@ func BenchmarkOpen(b *testing.B) {
 			ctx := request(sealed)
 			b.ReportAllocs()
 			for b.Loop() {
-				o, err := h.open(ctx, readQuery(ctx))
+				q := readQuery(ctx)
+				o, err := h.open(ctx, &q)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -83,7 +84,7 @@ func benchReply(tb testing.TB) func(sealed bool) {
 	m := &msg.Message{Format: msg.XML, FromUserName: "oK9gGyX8OAK8aH8Myj6djqSaXI8j", ToUserName: "gh_1"}
 	r := &msg.Reply{Type: "text", Text: "the answer of the backend"}
 	return func(sealed bool) {
-		if err := h.writeReply(ctx, q, opened{sealed: sealed}, m, r, time.Now()); err != nil {
+		if err := h.writeReply(ctx, &q, &opened{sealed: sealed}, m, r, time.Now()); err != nil {
 			tb.Fatal(err)
 		}
 		ctx.Response.ResetBody()

@@ -166,7 +166,7 @@ func unescape(value []byte) []byte {
 func (h *Handler) verify(ctx *fasthttp.RequestCtx) error {
 	q := readQuery(ctx)
 	if _, err := h.cfg.Box.Verify(q.signature, q.timestamp, q.nonce); err != nil {
-		return h.badSignature(q, err)
+		return h.badSignature(&q, err)
 	}
 	ctx.SetContentType("text/plain; charset=utf-8")
 	ctx.SetBody(ctx.QueryArgs().Peek("echostr"))
@@ -191,7 +191,7 @@ func (o *opened) release() {
 
 func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 	q := readQuery(ctx)
-	o, err := h.open(ctx, q)
+	o, err := h.open(ctx, &q)
 	if err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 		return h.refuse(fasthttp.StatusBadRequest, "cannot read the message", "", err)
 	}
 	if m.MsgType == ProbeType {
-		return h.probe(ctx, q, o, m)
+		return h.probe(ctx, &q, &o, m)
 	}
 	path, err := m.Path()
 	if err != nil {
@@ -221,13 +221,18 @@ func (h *Handler) push(ctx *fasthttp.RequestCtx) error {
 	ctx.Request.ResetBody()
 	span := h.span(ctx, path[1:])
 	web.Note(ctx, slog.Any("push", id), slog.String("kind", path[1:]))
-	v := h.answer(ctx, q, id, m, path, traceparentOf(span), parsed)
+	v := h.answer(ctx, q.stamp, id, m, path, traceparentOf(span), parsed)
 	answered := time.Now()
+	h.tell(ctx, &o, m, path[1:], v, answered)
+	endSpan(span, id, v)
+	return h.write(ctx, &q, &o, m, v, answered)
+}
+
+// tell says in the log and in the metrics how a push was answered.
+func (h *Handler) tell(ctx *fasthttp.RequestCtx, o *opened, m *msg.Message, kind string, v delivery.Verdict, at time.Time) {
 	web.Note(ctx, slog.Int("attempt", v.Attempt), slog.String("outcome", v.Outcome))
 	h.noteUser(ctx, m.FromUserName)
-	h.count(o, path[1:], v, answered.Sub(ctx.Time()))
-	endSpan(span, id, v)
-	return h.write(ctx, q, o, m, v, answered)
+	h.count(o, kind, v, at.Sub(ctx.Time()))
 }
 
 // maxUser bounds an openid in the log; WeChat's have 28 bytes.
@@ -243,7 +248,7 @@ func (h *Handler) noteUser(ctx *fasthttp.RequestCtx, openid string) {
 
 // count notes how a push was answered, and whether it still came with an
 // earlier token or key.
-func (h *Handler) count(o opened, kind string, v delivery.Verdict, took time.Duration) {
+func (h *Handler) count(o *opened, kind string, v delivery.Verdict, took time.Duration) {
 	mode := "plain"
 	if o.sealed {
 		mode = "sealed"
@@ -259,7 +264,7 @@ func (h *Handler) count(o opened, kind string, v delivery.Verdict, took time.Dur
 
 // open verifies the request and opens its envelope, in the order of the
 // protocol: signature, timestamp, then what the body needs.
-func (h *Handler) open(ctx *fasthttp.RequestCtx, q query) (opened, error) {
+func (h *Handler) open(ctx *fasthttp.RequestCtx, q *query) (opened, error) {
 	token, err := h.cfg.Box.Verify(q.signature, q.timestamp, q.nonce)
 	if err != nil {
 		return opened{}, h.badSignature(q, err)
@@ -289,7 +294,7 @@ func (h *Handler) open(ctx *fasthttp.RequestCtx, q query) (opened, error) {
 
 // checkAge refuses a push that is too old or too far ahead. WeChat repeats
 // pushes to the letter, so a nonce seen before is no reason.
-func (h *Handler) checkAge(q query, now time.Time) error {
+func (h *Handler) checkAge(q *query, now time.Time) error {
 	if h.cfg.Timeout == 0 {
 		return nil
 	}
@@ -304,7 +309,7 @@ func (h *Handler) checkAge(q query, now time.Time) error {
 	return nil
 }
 
-func (h *Handler) unseal(q query, body []byte) (opened, error) {
+func (h *Handler) unseal(q *query, body []byte) (opened, error) {
 	if !h.cfg.Box.HasKey() {
 		return opened{}, h.refuse(fasthttp.StatusBadRequest, "the push is encrypted, but the account has no aes-key",
 			"set services[].wx-params.aes-key to the console's EncodingAESKey", nil)

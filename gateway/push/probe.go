@@ -25,7 +25,7 @@ type ProbeAnswer struct {
 
 // probe answers a probe on the spot: no backend and no user hears of it, and
 // nothing is remembered or counted.
-func (h *Handler) probe(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Message) error {
+func (h *Handler) probe(ctx *fasthttp.RequestCtx, q *query, o *opened, m *msg.Message) error {
 	web.Note(ctx, slog.String("kind", m.Kind()), slog.String("outcome", "probe"))
 	now := time.Now()
 	content, err := codec.Marshal(ProbeAnswer{Probe: "ok", Service: h.cfg.Service, Time: now.Unix()})
@@ -37,7 +37,7 @@ func (h *Handler) probe(ctx *fasthttp.RequestCtx, q query, o opened, m *msg.Mess
 
 // badSignature refuses a request whose signature is not that of the account. A
 // query that lacks parts of it was cut on its way: no token mends that.
-func (h *Handler) badSignature(q query, err error) error {
+func (h *Handler) badSignature(q *query, err error) error {
 	if len(q.signature) == 0 || len(q.timestamp) == 0 || len(q.nonce) == 0 {
 		return h.refuse(fasthttp.StatusForbidden, "the query lacks signature, timestamp or nonce", "a proxy in front must pass the whole query on", err)
 	}

@@ -147,7 +147,8 @@ func TestTimestampWindow(t *testing.T) {
 		a := newAccount(t, func(c *Config) { c.Timeout = timeout })
 		ctx := &fasthttp.RequestCtx{}
 		ctx.Request.SetRequestURI("/wx?timestamp=" + timestamp)
-		if err := a.checkAge(readQuery(ctx), sent.Add(age)); (err == nil) != taken {
+		q := readQuery(ctx)
+		if err := a.checkAge(&q, sent.Add(age)); (err == nil) != taken {
 			t.Errorf("timeout %s, age %s, timestamp %q: %v, want taken %v", timeout, age, timestamp, err, taken)
 		}
 	}
