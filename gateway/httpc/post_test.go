@@ -159,6 +159,36 @@ func TestPostOnStaleConnection(t *testing.T) {
 	})
 }
 
+// A connection that a Post leaves is good for Do, though the time that the Post
+// had is over.
+func TestDoAfterPost(t *testing.T) {
+	t.Parallel()
+	var conns atomic.Int32
+	s := serve(t, func(_ int, p peer) {
+		conns.Add(1)
+		for {
+			if _, _, err := p.request(); err != nil {
+				return
+			}
+			p.send(ok)
+		}
+	})
+	c := client(t, Config{IdleReuse: time.Minute})
+	const patience = 50 * time.Millisecond
+	for range 2 { // the first leaves its work to Finish
+		if answer, _, err := post(t.Context(), route(t, c, s.url), "x", patience); answer != "200 ok" || err != nil {
+			t.Fatalf("%q, %v", answer, err)
+		}
+	}
+	time.Sleep(3 * patience)
+	if got, err := call(t.Context(), c, "POST", s.url, "x"); got.body != "ok" || err != nil {
+		t.Errorf("%q, %v", got.body, err)
+	}
+	if n := conns.Load(); n != 1 {
+		t.Errorf("%d connections, want 1", n)
+	}
+}
+
 // An answer that nobody asked for is not taken for that to the next request,
 // which may be another account's.
 func TestUnaskedAnswer(t *testing.T) {

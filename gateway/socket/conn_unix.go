@@ -96,14 +96,12 @@ func (c *conn) exchange(fd uintptr) bool {
 }
 
 // Clean reports that nothing has come unasked, nor the end. A connection of
-// which that is not true must not be used any more.
+// which that is not true must not be used any more. Deadlines do not matter: the
+// one in force may be of what it carried last.
 func (c *conn) Clean() bool {
 	var b [1]byte
 	var err error
-	if c.raw.Read(func(fd uintptr) bool {
-		_, err = Read(fd, b[:])
-		return true
-	}) != nil {
+	if c.raw.Control(func(fd uintptr) { _, err = Read(fd, b[:]) }) != nil {
 		return false
 	}
 	return err == syscall.EAGAIN

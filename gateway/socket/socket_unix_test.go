@@ -85,6 +85,10 @@ func TestExchange(t *testing.T) {
 	if !c.(*conn).Clean() {
 		t.Error("a connection is not clean on which all was asked for")
 	}
+	c.SetDeadline(time.Now().Add(-time.Second)) // of what it carried last
+	if !c.(*conn).Clean() {
+		t.Error("a connection is not clean whose deadline is over")
+	}
 	f := func(name string, do func(peer net.Conn)) {
 		t.Helper()
 		c, peer := pair(t)
