@@ -202,7 +202,7 @@ func TestBreakerCounts(t *testing.T) {
 	f("19, a good one, 19", false, func(b *breaker) {
 		times(breakAfter-1, b, failure)
 		call(b, nil)
-		if b.failed.Load() {
+		if b.well.Load() == nil {
 			t.Error("a good call does not forget")
 		}
 		times(breakAfter-1, b, failure)
@@ -241,6 +241,29 @@ func TestBreakerCounts(t *testing.T) {
 		}
 		return failure
 	}))
+	// What began before the backend was left alone says nothing of one that is
+	// back: of a hanging backend there may be hundreds of such calls.
+	synctest.Test(t, func(t *testing.T) {
+		f("failures of calls that began before it came back", false, func(b *breaker) {
+			var stale []func(error)
+			for range 2 * breakAfter {
+				done, err := b.allow()
+				if err != nil {
+					t.Fatal(err)
+				}
+				stale = append(stale, done)
+			}
+			times(breakAfter, b, failure)
+			if !b.open() {
+				t.Error("not open after failures enough")
+			}
+			time.Sleep(breakFor + time.Millisecond)
+			call(b, nil)
+			for _, done := range stale {
+				done(failure)
+			}
+		})
+	})
 }
 
 // TestBreaker: after 20 failures in a row the backend is left alone; after 2 s

@@ -3,6 +3,7 @@ package backend
 import (
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,9 +21,9 @@ const (
 // breaker keeps calls away from a dead backend. As long as every call is good
 // gobreaker's is neither asked nor told: it would only count.
 type breaker struct {
-	of     *gobreaker.TwoStepCircuitBreaker[struct{}]
-	failed atomic.Bool // of has something to say, or to forget: a call has failed since the last good one
-	report func(error) // tell, made once
+	of   *gobreaker.TwoStepCircuitBreaker[struct{}]
+	mu   sync.Mutex                  // held while of is told, so that well fits what it knows
+	well atomic.Pointer[func(error)] // done of all calls; nil when of has something to say, or to forget
 }
 
 func newBreaker(service string, log *slog.Logger) *breaker {
@@ -36,7 +37,7 @@ func newBreaker(service string, log *slog.Logger) *breaker {
 			log.Warn("backend breaker changed", "service", service, "from", from.String(), "to", to.String())
 		},
 	})}
-	b.report = b.tell
+	b.look()
 	return b
 }
 
@@ -44,36 +45,47 @@ func (b *breaker) open() bool { return b.of.State() == gobreaker.StateOpen }
 
 // allow asks for a call; done must be told how that ended.
 func (b *breaker) allow() (done func(error), err error) {
-	if !b.failed.Load() {
-		return b.report, nil
+	if well := b.well.Load(); well != nil {
+		return *well, nil
 	}
 	of, err := b.of.Allow()
 	if err != nil {
 		return nil, &Error{Fate: Unreached, Unsent: true, Err: errors.New("left alone after repeated failures")}
 	}
-	return func(err error) {
-		of(err)
-		b.look()
-	}, nil
+	return func(err error) { b.tell(of, err) }, nil
 }
 
-// tell hears of a call that began when all was well. What has come to light
-// meanwhile counts, as long as nobody is kept away for it.
-func (b *breaker) tell(err error) {
-	if isUntried(err) || err == nil && !b.failed.Load() {
-		return
-	}
-	b.failed.Store(true)
-	if b.of.State() != gobreaker.StateClosed {
-		return
-	}
-	if done, refused := b.of.Allow(); refused == nil {
-		done(err)
-	}
+// tell reports a call that of has allowed.
+func (b *breaker) tell(of func(error), err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	of(err)
 	b.look()
 }
 
-// look finds out whether all is well again.
+// look finds out whether all is well. b.mu is held, or b is new.
 func (b *breaker) look() {
-	b.failed.Store(b.of.State() != gobreaker.StateClosed || b.of.Counts().ConsecutiveFailures > 0)
+	switch {
+	case b.of.State() != gobreaker.StateClosed || b.of.Counts().ConsecutiveFailures > 0:
+		b.well.Store(nil)
+	case b.well.Load() == nil:
+		b.calm()
+	}
+}
+
+// calm makes the done of all calls that begin before the next failure. One asking
+// stands for them all: gobreaker counts results, and by what it has allowed tells
+// those that come too late, of calls from before it opened.
+func (b *breaker) calm() {
+	of, err := b.of.Allow()
+	if err != nil {
+		return // it is closed, and refuses nobody
+	}
+	done := func(err error) {
+		if isUntried(err) || err == nil && b.well.Load() != nil {
+			return
+		}
+		b.tell(of, err)
+	}
+	b.well.Store(&done)
 }
