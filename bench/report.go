@@ -53,7 +53,7 @@ func newReport(o options) *report {
 	return &report{
 		rates: table{about: fmt.Sprintf("At full load, %d connections:", o.conns),
 			head: []string{"pushes/s", "ratio", "half of it", "by cpu", "cpu/push", "bare/s", "bare cpu", "load cpu"}},
-		half: table{about: "At half of that rate, gateway and bare proxy alike:",
+		half: table{about: "At half of the rate of its median turn, gateway and bare proxy alike:",
 			head: []string{"pushes/s", "p50", "p99", "bare p50", "bare p99"}},
 		compared: table{about: "In pairs, the ratio to the line above:",
 			head: []string{"pushes/s", "cpu/push", "load cpu", "ratio", "half of it", "by cpu"}},
