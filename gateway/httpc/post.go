@@ -234,7 +234,7 @@ func (p *Post) finish(ctx context.Context, resp *fasthttp.Response) error {
 		p.cn = cn
 		cn.begin()
 	}
-	if err := p.cn.failed; err != nil && !isTimeout(err) && p.cn.got == 0 && p.cn.reused {
+	if p.stale() {
 		p.over(false, time.Time{})
 		return p.c.repeat(ctx, p.host, p, resp, errStale)
 	}
@@ -242,6 +242,19 @@ func (p *Post) finish(ctx context.Context, resp *fasthttp.Response) error {
 	healthy, err := p.c.exchange(ctx, p.cn, p.host.at, p, resp)
 	p.over(healthy, time.Now())
 	return p.c.repeat(ctx, p.host, p, resp, err)
+}
+
+// stale reports that the reused connection of a call has ended before the first
+// byte of the response, or is not clean and nothing was sent on it.
+func (p *Post) stale() bool {
+	cn := p.cn
+	switch {
+	case !cn.reused || cn.got > 0:
+		return false
+	case cn.failed == nil || isTimeout(cn.failed):
+		return p.sent == 0 && cn.unclean()
+	}
+	return true
 }
 
 // over gives back what the call held of the pool.

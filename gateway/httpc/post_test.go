@@ -227,6 +227,17 @@ func TestUnaskedAnswer(t *testing.T) {
 		}
 		return strings.TrimPrefix(answer, "200 ")
 	})
+	f("Post that had no time left to begin", func(t *testing.T, c *Client, url string) string {
+		p := route(t, c, url).Post()
+		defer p.Release()
+		p.Body(nil)
+		if over, err := p.Begin(time.Now().Add(-time.Minute), time.Second); over {
+			t.Errorf("Begin ended it, %v", err)
+		} else if err := p.Finish(t.Context()); err != nil {
+			t.Error(err)
+		}
+		return string(p.Response.Body)
+	})
 	f("Do", func(t *testing.T, c *Client, url string) string {
 		got, err := call(t.Context(), c, "POST", url, "x")
 		if err != nil {
