@@ -55,7 +55,7 @@ func (c *conn) receive(b []byte) (int, error) {
 }
 
 // exchanger is a connection that knows whether an answer came unasked: package
-// socket's.
+// socket's. TLS does not know: what lies unread may be a record of its own.
 type exchanger interface {
 	Exchange(out, in []byte) (written, read int, err error)
 	Clean() bool
