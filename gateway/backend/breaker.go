@@ -3,8 +3,6 @@ package backend
 import (
 	"errors"
 	"log/slog"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -18,16 +16,13 @@ const (
 	breakFor   = 2 * time.Second
 )
 
-// breaker keeps calls away from a dead backend. As long as every call is good
-// gobreaker's is neither asked nor told: it would only count.
+// breaker keeps calls away from a dead backend.
 type breaker struct {
-	of   *gobreaker.TwoStepCircuitBreaker[struct{}]
-	mu   sync.Mutex                  // held while of is told, so that well fits what it knows
-	well atomic.Pointer[func(error)] // done of all calls; nil when of has something to say, or to forget
+	of *gobreaker.TwoStepCircuitBreaker[struct{}]
 }
 
 func newBreaker(service string, log *slog.Logger) *breaker {
-	b := &breaker{of: gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+	return &breaker{gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        service,
 		MaxRequests: 1,
 		Timeout:     breakFor,
@@ -37,55 +32,14 @@ func newBreaker(service string, log *slog.Logger) *breaker {
 			log.Warn("backend breaker changed", "service", service, "from", from.String(), "to", to.String())
 		},
 	})}
-	b.look()
-	return b
 }
 
 func (b *breaker) open() bool { return b.of.State() == gobreaker.StateOpen }
 
 // allow asks for a call; done must be told how that ended.
 func (b *breaker) allow() (done func(error), err error) {
-	if well := b.well.Load(); well != nil {
-		return *well, nil
-	}
-	of, err := b.of.Allow()
-	if err != nil {
+	if done, err = b.of.Allow(); err != nil {
 		return nil, &Error{Fate: Unreached, Unsent: true, Err: errors.New("left alone after repeated failures")}
 	}
-	return func(err error) { b.tell(of, err) }, nil
-}
-
-// tell reports a call that of has allowed.
-func (b *breaker) tell(of func(error), err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	of(err)
-	b.look()
-}
-
-// look finds out whether all is well. b.mu is held, or b is new.
-func (b *breaker) look() {
-	switch {
-	case b.of.State() != gobreaker.StateClosed || b.of.Counts().ConsecutiveFailures > 0:
-		b.well.Store(nil)
-	case b.well.Load() == nil:
-		b.calm()
-	}
-}
-
-// calm makes the done of all calls that begin before the next failure. One asking
-// stands for them all: gobreaker counts results, and by what it has allowed tells
-// those that come too late, of calls from before it opened.
-func (b *breaker) calm() {
-	of, err := b.of.Allow()
-	if err != nil {
-		return // it is closed, and refuses nobody
-	}
-	done := func(err error) {
-		if isUntried(err) || err == nil && b.well.Load() != nil {
-			return
-		}
-		b.tell(of, err)
-	}
-	b.well.Store(&done)
+	return done, nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -192,6 +193,9 @@ func TestDoAfterPost(t *testing.T) {
 // An answer that nobody asked for is not taken for that to the next request,
 // which may be another account's.
 func TestUnaskedAnswer(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("sockets cannot be looked into here")
+	}
 	f := func(name string, call func(t *testing.T, c *Client, url string) string) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -55,9 +55,9 @@ func (c *conn) Write(b []byte) (int, error) {
 	return c.out.run(c.raw.Write, b, c.out.try)
 }
 
-// ErrUnclean ends an Exchange on a connection whose peer has spoken, or hung
+// errUnclean ends an Exchange on a connection whose peer has spoken, or hung
 // up, without being spoken to. Nothing was written.
-var ErrUnclean = errors.New("the peer spoke or hung up before it was spoken to")
+var errUnclean = errors.New("the peer spoke or hung up before it was spoken to")
 
 // Exchange is a Write and then a Read of a connection whose peer speaks only
 // when spoken to: what came before is no answer. Where the socket does not take
@@ -81,7 +81,7 @@ func (c *conn) exchange(fd uintptr) bool {
 	}
 	if !c.clean {
 		if _, err := Read(fd, c.in.left); err != syscall.EAGAIN {
-			c.in.err = ErrUnclean
+			c.in.err = errUnclean
 			return true
 		}
 		c.clean = true

@@ -96,7 +96,7 @@ func TestExchange(t *testing.T) {
 		for c.(*conn).Clean() { // until it has come
 			time.Sleep(time.Millisecond)
 		}
-		if written, n, err := c.(*conn).Exchange([]byte("hello"), in); written != 0 || n != 0 || !errors.Is(err, ErrUnclean) {
+		if written, n, err := c.(*conn).Exchange([]byte("hello"), in); written != 0 || n != 0 || !errors.Is(err, errUnclean) {
 			t.Errorf("%s: Exchange = %d, %d, %v", name, written, n, err)
 		}
 	}
